@@ -1,0 +1,67 @@
+"""gptex: labelled multi-scale Gaussian-process textures.
+
+Importing this package is cheap: each public name brings its module when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "DatasetError": "gptex.errors",
+    "GptexError": "gptex.errors",
+    "MissingExtraError": "gptex.errors",
+    "RecipeError": "gptex.errors",
+    "Sampler": "gptex.fields.sampler",
+    "sample": "gptex.fields.sampler",
+    "Component": "gptex.recipe",
+    "Recipe": "gptex.recipe",
+    "Texture": "gptex.recipe",
+    "preset": "gptex.recipe",
+    "presets": "gptex.recipe",
+    "generate": "gptex.store",
+    "plan": "gptex.store",
+    "repair": "gptex.store",
+    "verify": "gptex.store",
+    "preview": "gptex.show",
+}
+
+__all__ = [
+    "Component",
+    "DatasetError",
+    "GptexError",
+    "MissingExtraError",
+    "Recipe",
+    "RecipeError",
+    "Sampler",
+    "Texture",
+    "__version__",
+    "generate",
+    "plan",
+    "preset",
+    "presets",
+    "preview",
+    "repair",
+    "sample",
+    "verify",
+]
+
+if TYPE_CHECKING:
+    from gptex.errors import DatasetError, GptexError, MissingExtraError, RecipeError
+    from gptex.fields.sampler import Sampler, sample
+    from gptex.recipe import Component, Recipe, Texture, preset, presets
+    from gptex.show import preview
+    from gptex.store import generate, plan, repair, verify
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gptex' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,306 @@
+"""The sampler: from random normals to a field on a grid.
+
+A `Sampler` is set up once for a grid, a kernel and a length scale; each call then draws one field. It draws only the modes
+that carry variance (`gptex.fields.spectra`) and turns them into pixels in one of two ways:
+
+- an inverse real FFT over the torus, cut to the window. Columns of modes without power are never touched, and periodic
+  fields on one grid share the transform (`superpose`).
+- for open fields of few modes, products with thin matrices of cosines and sines, which give the window directly however
+  large the torus (`_ThinProducts`).
+
+Modes that are their own conjugates (the zero column of the half spectrum, and its Nyquist column for even sizes) are drawn
+with √2 times the amplitude: the real transform keeps the Hermitian half of what stands there, which halves their power.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from gptex.errors import RecipeError
+from gptex.fields.blas import one_blas_thread
+from gptex.fields.kernels import Kernel, kernel_by_name
+from gptex.fields.spectra import DEFAULT_TOLERANCE, Boundary, Shape, Spectrum, mode_numbers, spectrum
+from gptex.fields.streams import check_seed, complex_normals, stream
+
+Field = npt.NDArray[np.floating[Any]]
+Modes = npt.NDArray[np.complexfloating[Any, Any]]
+Precision = Literal["float32", "float64"]
+
+
+def check_shape(shape: int | Sequence[int]) -> Shape:
+    """`shape` as a tuple of one to three positive ints; RecipeError for anything else."""
+    try:
+        sizes = tuple(operator.index(n) for n in (shape if isinstance(shape, Sequence) else [shape]))
+    except TypeError:
+        raise RecipeError(f"a shape is made of whole numbers, not {shape!r}") from None
+    if not 1 <= len(sizes) <= 3 or min(sizes) < 1:
+        raise RecipeError(f"a grid has one to three axes of at least one pixel, not shape {shape!r}")
+    if math.prod(sizes) > 2**31:
+        raise RecipeError(f"a grid has at most 2**31 points, shape {shape!r} has {math.prod(sizes)}")
+    return sizes
+
+
+class Sampler:
+    """Draws Gaussian random fields with one kernel and length scale on one grid.
+
+    Parameters
+    ----------
+    shape : int or sequence of int
+        Size in pixels of each axis, one to three of them, in array order.
+    kernel : str or Kernel
+        A name from `gptex.fields.KERNELS` or a kernel object.
+    length_scale : float
+        In pixels, of the kernel's textbook form.
+    boundary : {"periodic", "open"}
+        A torus, whose covariance is summed over images, or free edges, whose covariance is the kernel itself.
+    dtype : {"float32", "float64"}
+        Of the fields. Both draw the same normals, so one seed gives the same field to rounding.
+    tolerance : float
+        Largest error of the covariance, as a share of the variance.
+    **kernel_parameters
+        Such as ``nu=1.5``, where the kernel is given by name.
+
+    Attributes
+    ----------
+    spectrum : Spectrum
+        The modes in use and the declared loss, ``sampler.spectrum.loss``.
+
+    Raises
+    ------
+    RecipeError
+        If a value is out of range, or the length scale cannot be honoured on the grid.
+
+    Examples
+    --------
+    >>> sampler = Sampler((64, 64), "matern", 4.0, nu=1.5)
+    >>> sampler(seed=0).shape
+    (64, 64)
+    >>> bool((sampler(seed=1) == sampler(seed=1)).all())
+    True
+    """
+
+    def __init__(
+        self,
+        shape: int | Sequence[int],
+        kernel: str | Kernel,
+        length_scale: float,
+        *,
+        boundary: Boundary = "periodic",
+        dtype: Precision = "float32",
+        tolerance: float = DEFAULT_TOLERANCE,
+        **kernel_parameters: Any,
+    ) -> None:
+        self.shape = check_shape(shape)
+        if isinstance(kernel, str):
+            kernel = kernel_by_name(kernel, **kernel_parameters)
+        elif kernel_parameters:
+            raise RecipeError(f"{next(iter(kernel_parameters))} goes with a kernel's name, a kernel object has its own")
+        if dtype not in ("float32", "float64"):
+            raise RecipeError(f"dtype must be float32 or float64, not {dtype!r}")
+        self.kernel = kernel
+        self.length_scale = float(length_scale)
+        self.boundary: Boundary = boundary
+        self.dtype = np.dtype(dtype)
+        self.spectrum = spectrum(self.shape, kernel, self.length_scale, boundary, tolerance)
+        self._amplitude = self._amplitudes()
+        thin = boundary == "open" and self.spectrum.thin(self.shape)
+        self._products = _ThinProducts(self.shape, self.spectrum, self.dtype) if thin else None
+
+    def __repr__(self) -> str:
+        return f"Sampler({self.shape}, {self.kernel}, {self.length_scale:g}, boundary={self.boundary!r}, dtype='{self.dtype}')"
+
+    def __call__(self, seed: int) -> Field:
+        """The field of `seed`, of shape `shape`, mean 0 and variance 1."""
+        return superpose([self], [self.draw(stream(check_seed(seed)))])
+
+    def _amplitudes(self) -> Field:
+        """Standard deviation of the real and of the imaginary part of each mode."""
+        variance = self.spectrum.variance / 2
+        variance[..., self.spectrum.self_conjugate] *= 2
+        return np.sqrt(variance).astype(self.dtype)
+
+    def draw(self, bits: np.random.PCG64) -> Modes:
+        """Random modes with the field's spectrum, of shape ``spectrum.variance.shape``."""
+        return complex_normals(bits, self._amplitude)
+
+    def _add_open(self, modes: Modes, total: Field | None, weight: float, standardize: bool) -> Field:
+        """`total` plus `weight` times the open field of `modes`; both arrays are used up."""
+        if self._products is not None:
+            return self._products.add(modes, total, weight, standardize)
+        field = _inverse(self.spectrum.torus, self.shape, [(modes, self.spectrum.cutoff)])
+        if standardize:
+            field -= field.mean(dtype=np.float64)
+            weight /= _nonzero(math.sqrt(np.square(field).mean(dtype=np.float64)))
+        field *= weight
+        return field if total is None else np.add(total, field, out=total)
+
+
+def superpose(
+    samplers: Sequence[Sampler], draws: Sequence[Modes], weights: Sequence[float] | None = None, standardize: bool = False
+) -> Field:
+    """The weighted sum of the fields of `draws`, with one inverse transform for all periodic ones.
+
+    Parameters
+    ----------
+    samplers, draws : sequences of one length
+        Samplers of one shape and dtype, and the modes drawn by each; the modes are used up.
+    weights : sequence of float, optional
+        What each field is multiplied by; 1 if left out.
+    standardize : bool
+        Shift each field to mean 0 and scale it to standard deviation 1 over the window, before it is multiplied.
+    """
+    weights = [1.0] * len(draws) if weights is None else weights
+    parts = list(zip(samplers, draws, weights, strict=True))
+    periodic = [
+        (_scaled(modes, sampler, weight, standardize), sampler.spectrum.cutoff)
+        for sampler, modes, weight in parts
+        if sampler.boundary == "periodic"
+    ]
+    total = _inverse(samplers[0].shape, samplers[0].shape, periodic) if periodic else None
+    for sampler, modes, weight in parts:
+        if sampler.boundary == "open":
+            total = sampler._add_open(modes, total, weight, standardize)
+    if total is None:
+        raise RecipeError("superpose needs at least one field")
+    return total
+
+
+def _scaled(modes: Modes, sampler: Sampler, weight: float, standardize: bool) -> Modes:
+    """The modes of a periodic field times `weight`, in place; the mean and variance are read off the modes (Parseval)."""
+    if standardize:
+        weight /= _nonzero(_torus_std(modes, sampler.spectrum))
+        modes.flat[0] = 0
+    if weight != 1:
+        modes *= sampler.dtype.type(weight)
+    return modes
+
+
+def _nonzero(std: float) -> float:
+    if std == 0:
+        raise RecipeError("a field that is constant over the window cannot be standardized")
+    return std
+
+
+def _inverse(torus: Shape, window: Shape, parts: Sequence[tuple[Modes, Shape]]) -> Field:
+    """The sum of modes on `torus`, each with its cutoff, as pixels of the first `window` of each axis."""
+    columns = max(cutoff[-1] for _, cutoff in parts) + 1
+    shape = (*torus[:-1], columns)
+    modes = parts[0][0]
+    if len(parts) > 1 or modes.shape != shape:
+        modes = np.zeros(shape, modes.dtype)
+        for part, cutoff in parts:
+            for corner in itertools.product(*map(_ends, torus[:-1], part.shape[:-1], cutoff[:-1])):
+                into = (*(there for there, _ in corner), slice(part.shape[-1]))
+                modes[into] += part[tuple(here for _, here in corner)]
+    if len(torus) > 1:
+        modes = scipy.fft.ifftn(modes, axes=tuple(range(len(torus) - 1)), norm="forward", overwrite_x=True)
+        modes = modes[tuple(slice(n) for n in window[:-1])]
+    field: Field = scipy.fft.irfft(modes, n=torus[-1], norm="forward")
+    return field if torus == window else np.ascontiguousarray(field[..., : window[-1]])
+
+
+def _ends(size: int, count: int, top: int) -> list[tuple[slice, slice]]:
+    """Where the `count` modes up to ±`top` of an axis lie among `size` modes in FFT order: pairs (there, here)."""
+    if count == size:
+        return [(slice(None), slice(None))]
+    return [(slice(top + 1), slice(top + 1)), (slice(size - top, size), slice(count - top, count))]
+
+
+def _torus_std(modes: Modes, spectrum: Spectrum) -> float:
+    """Standard deviation over a whole torus of the field with these modes."""
+    power = 2 * _power(modes)
+    for column in spectrum.self_conjugate:
+        plane = modes[..., column]
+        mirrored = np.roll(np.flip(plane), 1, axis=tuple(range(plane.ndim)))
+        power += _power((plane + mirrored.conj()) / 2) - 2 * _power(plane)
+    return math.sqrt(max(power - float(modes.flat[0].real) ** 2, 0))
+
+
+def _power(modes: Modes) -> float:
+    """Sum of |modes|², pairwise in float64."""
+    return float(np.square(modes.real).sum(dtype=np.float64) + np.square(modes.imag).sum(dtype=np.float64))
+
+
+class _ThinProducts:
+    """Fields of few modes on a torus, in the window at its origin, by a product with one thin matrix an axis."""
+
+    def __init__(self, window: Shape, spectrum: Spectrum, dtype: np.dtype[Any]) -> None:
+        numbers = mode_numbers(spectrum.torus, spectrum.cutoff)
+        turns = [m.ravel() / size for m, size in zip(numbers, spectrum.torus, strict=True)]
+        phases = [2 * math.pi * np.outer(np.arange(n), turn) for n, turn in zip(window, turns, strict=True)]
+        self.window = window
+        self.leading = [np.exp(1j * phase).astype(np.result_type(dtype, np.complex64)) for phase in phases[:-1]]
+        columns = np.stack([np.cos(phases[-1]), -np.sin(phases[-1])], axis=-1)  # (pixels, modes, real and imaginary part)
+        times = np.full(columns.shape[1], 2.0)
+        times[spectrum.self_conjugate] = 1
+        last = (columns * times[:, None]).reshape(window[-1], -1).T
+        self.last = np.ascontiguousarray(last, dtype=dtype)
+        self.last_mean = last.mean(axis=1)
+        self.last_gram = last @ last.T
+        self.last_covariance = self.last_gram - window[-1] * np.outer(self.last_mean, self.last_mean)
+
+    def add(self, modes: Modes, total: Field | None, weight: float, standardize: bool) -> Field:
+        """`total` plus `weight` times the field of `modes`; `total` is used up."""
+        with one_blas_thread:
+            return self._add(modes, total, weight, standardize)
+
+    def _add(self, modes: Modes, total: Field | None, weight: float, standardize: bool) -> Field:
+        from scipy.linalg.blas import dgemm, sgemm
+
+        for axis, matrix in enumerate(self.leading):
+            modes = np.moveaxis(np.tensordot(matrix, modes, axes=(1, axis)), 0, axis)
+        rows = np.ascontiguousarray(modes).view(self.last.dtype).reshape(-1, len(self.last))
+        if standardize:
+            mean, std = self._moments(rows.astype(np.float64))
+            weight /= _nonzero(std)
+            rows[:, 0] -= mean  # the cosine of mode 0 is 1 everywhere
+        gemm = sgemm if self.last.dtype == np.float32 else dgemm
+        # BLAS counts in columns: with everything transposed, C order is what it wants and `total` is added to in place.
+        so_far = {} if total is None else {"beta": 1.0, "c": total.reshape(-1, self.window[-1]).T, "overwrite_c": True}
+        return np.asarray(gemm(weight, self.last.T, rows.T, **so_far).T.reshape(self.window))
+
+    def _moments(self, rows: npt.NDArray[np.float64]) -> tuple[float, float]:
+        """Mean and standard deviation over the window of ``rows @ last``, without forming it."""
+        row_mean = rows.mean(axis=0)
+        centred = rows - row_mean
+        square = float(((centred.T @ centred) * self.last_gram).sum() + len(rows) * row_mean @ self.last_covariance @ row_mean)
+        return float(row_mean @ self.last_mean), math.sqrt(max(square, 0) / (len(rows) * self.window[-1]))
+
+
+@lru_cache(maxsize=8)
+def _cached_sampler(
+    shape: Shape, kernel: Kernel, length_scale: float, boundary: Boundary, dtype: Precision, tolerance: float
+) -> Sampler:
+    return Sampler(shape, kernel, length_scale, boundary=boundary, dtype=dtype, tolerance=tolerance)
+
+
+def sample(
+    shape: int | Sequence[int],
+    kernel: str | Kernel,
+    length_scale: float,
+    *,
+    seed: int,
+    boundary: Boundary = "periodic",
+    dtype: Precision = "float32",
+    tolerance: float = DEFAULT_TOLERANCE,
+    **kernel_parameters: Any,
+) -> Field:
+    """One Gaussian random field of mean 0 and variance 1; parameters as for `Sampler`, whose setup is kept for the next call.
+
+    >>> sample((4, 4), "squared-exponential", 1.0, seed=0, boundary="open").shape
+    (4, 4)
+    """
+    if isinstance(kernel, str):
+        kernel, kernel_parameters = kernel_by_name(kernel, **kernel_parameters), {}
+    if kernel_parameters:
+        return Sampler(shape, kernel, length_scale, **kernel_parameters)(seed)  # refused there
+    return _cached_sampler(check_shape(shape), kernel, float(length_scale), boundary, dtype, tolerance)(seed)

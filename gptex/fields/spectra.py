@@ -1,0 +1,351 @@
+r"""Spectra: how the variance of a stationary field is shared among the Fourier modes of a torus.
+
+A field on a torus of :math:`N_1 \times \dots \times N_d` pixels is :math:`f(x) = \sum_m a_m e^{2\pi i\, m \cdot x / N}` with
+independent complex normal :math:`a_m` (up to :math:`a_{-m} = \bar a_m`). Its covariance is the inverse DFT of the variances
+:math:`p_m = E|a_m|^2 = \lambda_m / \prod N_i`, and :math:`\lambda` is the DFT of the covariance. This module finds
+:math:`p`, keeps the box of modes that carries all variance but a declared share, and bounds the error made.
+
+*Periodic* fields live on the grid itself and have the covariance summed over images, :math:`\sum_n k(x + nN)`. By
+Poisson's formula :math:`\lambda_m = \sum_n S(2\pi(m/N + n))` too; of the two sums the shorter one is taken. Neither is ever
+negative.
+
+*Open* fields are cut from a larger torus (circulant embedding). Two embeddings are tried, the smallest torus first: the
+periodic covariance on a torus so large that no image reaches into the window, or the kernel times a smooth cutoff that is 1
+on every lag of the window (Helgason, Pipiras & Abry 2014; Bachmayr, Graham, Nguyen & Scheichl 2020). The second may have
+negative eigenvalues: they are measured, and a torus is accepted only if they stay below the tolerance.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import scipy.fft
+
+from gptex.errors import RecipeError
+from gptex.fields.kernels import CovarianceKernel, FloatArray, Kernel, PowerSpectrum
+
+Boundary = Literal["periodic", "open"]
+Shape = tuple[int, ...]
+
+DEFAULT_TOLERANCE = 1e-8
+SMALLEST_TOLERANCE = 1e-10  # the cutoff below ends at erfc(4.4)/2 = 2.5e-10 of what it cuts
+SMALLEST_LENGTH_SCALE = 0.25  # pixels; below, neighbours are uncorrelated and the label says nothing
+LARGEST_IMAGE_SHARE = 0.1  # of the variance of a periodic field, from its own images
+LARGEST_DIAGONAL_CORRELATION = 0.99  # of an open field, across the whole window
+LARGEST_TORUS = 2**28  # points; float32 fields of 1 GiB
+THIN = 40  # modes along the last axis below which matrix products beat the FFT
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The modes of a torus that carry a field's variance.
+
+    Attributes
+    ----------
+    torus : tuple of int
+        Size N of each axis.
+    cutoff : tuple of int
+        Largest mode number kept on each axis, at most N // 2.
+    variance : (M_1, …, M_{d-1}, cutoff_d + 1) float64
+        E|a_m|², modes in FFT order on the leading axes and 0 … cutoff on the last one, whose negative half is implied.
+    loss : float
+        Bound on the error of the covariance at any lag inside the window, with the field's variance as unit.
+    """
+
+    torus: Shape
+    cutoff: Shape
+    variance: FloatArray
+    loss: float
+
+    @property
+    def self_conjugate(self) -> list[int]:
+        """Columns of the last axis that are their own conjugates: 0, and Nyquist where the size is even."""
+        nyquist = [self.cutoff[-1]] if 2 * self.cutoff[-1] == self.torus[-1] else []
+        return [0, *nyquist]
+
+    def thin(self, shape: Shape) -> bool:
+        """Whether the modes are so few that products with matrices of cosines beat the FFT on the window `shape`."""
+        return self.cutoff[-1] < THIN * self.torus[-1] / shape[-1]
+
+
+def mode_numbers(torus: Shape, cutoff: Shape) -> list[FloatArray]:
+    """Mode numbers of each axis in the order of `Spectrum.variance`, shaped to broadcast against each other."""
+    axes = []
+    for axis, (size, top) in enumerate(zip(torus, cutoff, strict=True)):
+        if axis == len(torus) - 1:
+            numbers = np.arange(top + 1.0)
+        elif 2 * top + 1 < size:
+            numbers = np.concatenate([np.arange(top + 1.0), np.arange(-top, 0.0)])
+        else:
+            numbers = np.fft.fftfreq(size, 1 / size)
+        axes.append(numbers)
+    return list(np.ix_(*axes))
+
+
+def spectrum(shape: Shape, kernel: Kernel, length_scale: float, boundary: Boundary, tolerance: float) -> Spectrum:
+    """The spectrum of a field with `kernel` and `length_scale` (pixels) in a window of `shape`.
+
+    Raises
+    ------
+    RecipeError
+        If the length scale cannot be honoured on this grid to the tolerance; the message says what would work.
+    """
+    if not (math.isfinite(length_scale) and length_scale > 0):
+        raise RecipeError(f"a length scale must be positive and finite, not {length_scale}")
+    if not SMALLEST_TOLERANCE <= tolerance < 1:
+        raise RecipeError(f"tolerance must be from {SMALLEST_TOLERANCE:g} to 1, not {tolerance}")
+    if boundary not in ("periodic", "open"):
+        raise RecipeError(f"boundary must be periodic or open, not {boundary!r}")
+    kernel.direction(len(shape))  # refuses what the dimension does not allow
+    if isinstance(kernel, PowerSpectrum):
+        build = _tabulated if boundary == "periodic" else _tabulated_open
+        return build(shape, kernel, length_scale, tolerance)
+    if not isinstance(kernel, CovarianceKernel):
+        raise RecipeError(f"a kernel must be a CovarianceKernel or a PowerSpectrum, not {kernel!r}")
+    _check_length_scale(shape, kernel, length_scale, boundary)
+    if boundary == "periodic":
+        return _periodic(shape, kernel, length_scale, tolerance)
+    return _open(shape, kernel, length_scale, tolerance)
+
+
+def _check_length_scale(shape: Shape, kernel: CovarianceKernel, length_scale: float, boundary: Boundary) -> None:
+    smallest = length_scale * min(1, kernel.aspect)
+    if smallest < SMALLEST_LENGTH_SCALE:
+        raise RecipeError(
+            f"length scale {smallest:g} is far below a pixel: use at least {SMALLEST_LENGTH_SCALE:g}, "
+            "or noise_std for white noise"
+        )
+    grid = "x".join(map(str, shape))
+    if boundary == "open":
+        diagonal = [size - 1 for size in shape]
+
+        def too_large(scale: float) -> bool:
+            return bool(kernel.covariance(diagonal, scale) > LARGEST_DIAGONAL_CORRELATION)
+
+        if math.prod(shape) > 1 and too_large(length_scale):
+            raise RecipeError(
+                f"length scale {length_scale:g} is far larger than the {grid} grid, where the field would be constant: "
+                f"use at most {_largest(too_large, length_scale):.3g}"
+            )
+        return
+    if not math.isfinite(kernel.spectral_density(0.0, len(shape))):
+        raise RecipeError(
+            f"a periodic {kernel.name} field does not exist in {len(shape)} dimensions with alpha ≤ {len(shape) / 2:g}, the "
+            "sum over its images diverges: use a larger alpha or boundary open"
+        )
+
+    def images_too_large(scale: float) -> bool:
+        offsets = np.ix_(*(size * np.arange(-8.0, 9.0) for size in shape))
+        return float(kernel.covariance(offsets, scale).sum()) - 1 > LARGEST_IMAGE_SHARE
+
+    if images_too_large(length_scale):
+        raise RecipeError(
+            f"length scale {length_scale:g} is too large for a periodic {grid} grid, the field would feel its own images: "
+            f"use at most {_largest(images_too_large, length_scale):.3g}, or boundary open"
+        )
+
+
+def _largest(too_large: Callable[[float], bool], length_scale: float) -> float:
+    """The largest length scale that is not too large, rounded down to three digits."""
+    low = length_scale
+    while too_large(low):
+        low /= 2
+    high = 2 * low
+    while high / low > 1.0005:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if too_large(middle) else (middle, high)
+    digit = 10.0 ** (math.floor(math.log10(low)) - 2)
+    return math.floor(low / digit) * digit
+
+
+def _periodic(torus: Shape, kernel: CovarianceKernel, length_scale: float, tolerance: float) -> Spectrum:
+    """Spectrum of the covariance summed over the images of `torus`."""
+    dim = len(torus)
+    level = tolerance / (4 * dim)
+    axis_scales = kernel.axis_length_scales(length_scale, dim)
+    band = kernel.band_limit(level) / axis_scales  # radians per pixel
+    aliases = max(0, math.ceil((band.max() / math.pi - 1) / 2))
+    reach = kernel.reach(tolerance * 1e-4) * kernel.extents(length_scale, dim)
+    images = max(math.ceil(r / n + 0.5) for r, n in zip(reach, torus, strict=True)) if np.isfinite(reach).all() else math.inf
+    if aliases > images:
+        covariance = _covariance_on_torus(torus, kernel, length_scale, int(images))
+        found = _trim(torus, _variances(covariance), 2 * dim * level)
+        return replace(found, loss=found.loss + tolerance / 100)  # for the images left out
+    cutoff = tuple(min(math.ceil(k * n / (2 * math.pi)), n // 2) for k, n in zip(band, torus, strict=True))
+    numbers = mode_numbers(torus, cutoff)
+    variance: FloatArray = np.zeros(np.broadcast_shapes(*(n.shape for n in numbers)))
+    for shift in itertools.product(range(-aliases, aliases + 1), repeat=dim):
+        wavenumbers = [2 * math.pi * (m / n + s) for m, n, s in zip(numbers, torus, shift, strict=True)]
+        variance += kernel.spectral_density(kernel.scaled_wavenumber(wavenumbers, length_scale), dim)
+    variance *= kernel.aspect * length_scale**dim / math.prod(torus)
+    return Spectrum(torus, cutoff, variance, loss=2 * dim * level)  # aliases left out, and modes left out
+
+
+def _open(shape: Shape, kernel: CovarianceKernel, length_scale: float, tolerance: float) -> Spectrum:
+    """Spectrum of the smallest torus whose window of `shape` has the kernel itself as covariance."""
+    affordable = _affordable_points(shape)
+    best = math.inf
+    for torus, embed in sorted(_embeddings(shape, kernel, length_scale, tolerance), key=lambda pair: math.prod(pair[0])):
+        if math.prod(torus) > affordable and not _thin_on(torus, shape, kernel, length_scale, tolerance):
+            continue
+        found = embed(torus)
+        if found.loss <= tolerance:
+            return found
+        best = min(best, found.loss)
+    grid = "x".join(map(str, shape))
+    advice = f"accept a loss with tolerance = {10 ** math.ceil(math.log10(best)):g}, " if best < 0.1 else ""
+    raise RecipeError(
+        f"no affordable torus (up to {affordable} points) holds an open {grid} {kernel.name} field of length scale "
+        f"{length_scale:g} to {tolerance:g}: {advice}use a shorter length scale, a smaller grid, or a faster-falling kernel"
+    )
+
+
+def _affordable_points(shape: Shape) -> int:
+    """Points of the largest torus worth a window of `shape`."""
+    return min(max(64 * math.prod(shape), 2**24), LARGEST_TORUS)
+
+
+def _embeddings(
+    shape: Shape, kernel: CovarianceKernel, length_scale: float, tolerance: float
+) -> Iterator[tuple[Shape, Callable[[Shape], Spectrum]]]:
+    """Candidate tori with the function that finds the spectrum on each."""
+    extents = kernel.extents(length_scale, len(shape))
+    reach = kernel.reach(tolerance / (2 * 3 ** len(shape)))  # 3^d - 1 neighbouring images take half the tolerance
+
+    def clear_of_images(torus: Shape) -> Spectrum:
+        found = _periodic(torus, kernel, length_scale, tolerance / 2)
+        return replace(found, loss=found.loss + tolerance / 2)
+
+    def cut_off(torus: Shape) -> Spectrum:
+        variance = _variances(_covariance_on_torus(torus, kernel, length_scale, 0) * _cutoff_function(shape, torus))
+        negative = -float((np.minimum(variance, 0) * _multiplicity(torus)).sum())
+        found = _trim(torus, variance, tolerance / 2)
+        return replace(found, loss=found.loss + negative)
+
+    if reach < 1e7:
+        yield _fast_torus([n + reach * extent for n, extent in zip(shape, extents, strict=True)]), clear_of_images
+    for margin in (0.5, 1, 2, 4, 8, 16, 32):
+        yield _fast_torus([2 * (n + margin * extent) for n, extent in zip(shape, extents, strict=True)]), cut_off
+
+
+def _thin_on(torus: Shape, shape: Shape, kernel: CovarianceKernel, length_scale: float, tolerance: float) -> bool:
+    """Whether the field on `torus` has so few modes that the size of the torus does not matter."""
+    band = kernel.band_limit(tolerance / (8 * len(shape))) / kernel.axis_length_scales(length_scale, len(shape))
+    modes = band * np.asarray(torus) / (2 * math.pi)
+    return bool(modes[-1] < THIN * torus[-1] / shape[-1] and np.prod(2 * modes + 1) < 2**22 and band.max() < math.pi)
+
+
+def _fast_torus(sizes: Sequence[float]) -> Shape:
+    return tuple(int(scipy.fft.next_fast_len(math.ceil(size), real=True)) for size in sizes)
+
+
+def _cutoff_function(shape: Shape, torus: Shape) -> FloatArray:
+    """1 on the lags of the window, falling smoothly to 0 at half the torus, a product over the axes."""
+    from scipy.special import erfc
+
+    product: FloatArray = np.ones((1,) * len(torus))
+    for axis, (n, size) in enumerate(zip(shape, torus, strict=True)):
+        lag = np.abs(np.fft.fftfreq(size, 1 / size))
+        fall = (lag - (n - 1)) / (size / 2 - (n - 1))  # 0 at the window's last lag, 1 at half the torus
+        values = np.where(fall > 0, erfc(8.8 * (fall - 0.5)) / 2, 1.0)
+        product = product * values.reshape([-1 if a == axis else 1 for a in range(len(torus))])
+    return product
+
+
+def _covariance_on_torus(torus: Shape, kernel: CovarianceKernel, length_scale: float, images: int) -> FloatArray:
+    """Covariance at every lag of `torus`, summed over its images up to `images` away on each axis."""
+    aligned = kernel.aspect == 1 or np.count_nonzero(np.abs(kernel.direction(len(torus))) > 1e-15) == 1
+    lags = [np.fft.fftfreq(size, 1 / size) for size in torus]
+    if aligned:  # even in each lag: one orthant is enough
+        lags = [np.arange(size // 2 + 1.0) for size in torus]
+    covariance: FloatArray = np.zeros([len(lag) for lag in lags])
+    for shift in itertools.product(range(-images, images + 1), repeat=len(torus)):
+        moved = np.ix_(*(lag + s * size for lag, s, size in zip(lags, shift, torus, strict=True)))
+        covariance += kernel.covariance(moved, length_scale)
+    if aligned:
+        covariance = covariance[np.ix_(*(np.minimum(np.arange(n), n - np.arange(n)) for n in torus))]
+    return covariance
+
+
+def _variances(covariance: FloatArray) -> FloatArray:
+    """Variance of each mode of the half spectrum, negative where the covariance is none."""
+    return np.asarray(scipy.fft.rfftn(covariance).real / covariance.size)
+
+
+def _multiplicity(torus: Shape) -> FloatArray:
+    """How often each column of the half spectrum stands in the whole: 2, but 1 where it is its own conjugate."""
+    times = np.full(torus[-1] // 2 + 1, 2.0)
+    times[0] = 1
+    if torus[-1] % 2 == 0:
+        times[-1] = 1
+    return times
+
+
+def _trim(torus: Shape, variance: FloatArray, budget: float) -> Spectrum:
+    """Drop the outer modes that together carry less than `budget` of the variance, and negative variances."""
+    variance = np.maximum(variance, 0)
+    weighted = variance * _multiplicity(torus)
+    total = float(weighted.sum())
+    cutoff = []
+    for axis, size in enumerate(torus):
+        marginal = weighted.sum(axis=tuple(a for a in range(len(torus)) if a != axis))
+        if axis < len(torus) - 1:  # fold negative modes onto positive ones
+            folded = marginal[: size // 2 + 1].copy()
+            folded[1 : (size + 1) // 2] += marginal[: size // 2 : -1]
+            marginal = folded
+        beyond = total - np.cumsum(marginal)
+        cutoff.append(int(np.argmax(beyond <= budget * total / len(torus))))
+    kept = tuple(cutoff)
+    index = np.ix_(*(numbers.ravel().astype(int) for numbers in mode_numbers(torus, kept)))
+    box = variance[index]
+    loss = total - float((weighted[index]).sum())
+    return Spectrum(torus, kept, box, max(loss, 0.0))
+
+
+def _tabulated(torus: Shape, kernel: PowerSpectrum, length_scale: float, tolerance: float) -> Spectrum:
+    """A given power spectrum on the modes of `torus`, scaled to variance 1."""
+    wavenumbers = [2 * math.pi * m / n for m, n in zip(mode_numbers(torus, tuple(n // 2 for n in torus)), torus, strict=True)]
+    power = kernel.spectral_density(kernel.scaled_wavenumber(wavenumbers, length_scale), len(torus))
+    total = float((power * _multiplicity(torus)).sum())
+    if total <= 0:
+        raise RecipeError(
+            f"the spectrum has no power on the {'x'.join(map(str, torus))} modes at length scale {length_scale:g}"
+        )
+    return _trim(torus, power / total, tolerance / 2)
+
+
+def _tabulated_open(shape: Shape, kernel: PowerSpectrum, length_scale: float, tolerance: float) -> Spectrum:
+    """A given power spectrum on a torus so large that doubling it does not change the covariance in the window."""
+    affordable = _affordable_points(shape)
+    torus = _fast_torus([2 * n for n in shape])
+    best = math.inf
+    found, covariance = _with_window_covariance(torus, shape, kernel, length_scale, tolerance)
+    while math.prod(torus) * 2 ** len(shape) <= affordable:
+        larger = tuple(2 * n for n in torus)
+        next_found, next_covariance = _with_window_covariance(larger, shape, kernel, length_scale, tolerance)
+        change = float(np.abs(next_covariance - covariance).max())
+        if change + found.loss <= tolerance:
+            return replace(found, loss=change + found.loss)
+        best = min(best, change)
+        torus, found, covariance = larger, next_found, next_covariance
+    advice = f": accept a loss with tolerance = {10 ** math.ceil(math.log10(best) + 0.1):g}" if best < 0.1 else ""
+    raise RecipeError(
+        f"the covariance of this spectrum at length scale {length_scale:g} still changes by {best:.1e} with the size of the "
+        f"torus{advice}; use boundary periodic, a smoother spectrum, or a shorter length scale"
+    )
+
+
+def _with_window_covariance(
+    torus: Shape, shape: Shape, kernel: PowerSpectrum, length_scale: float, tolerance: float
+) -> tuple[Spectrum, FloatArray]:
+    """The spectrum on `torus` and the covariance it gives at the lags of a window of `shape`, both signs."""
+    found = _tabulated(torus, kernel, length_scale, tolerance)
+    whole: FloatArray = np.zeros((*torus[:-1], torus[-1] // 2 + 1))
+    whole[np.ix_(*(n.ravel().astype(int) for n in mode_numbers(torus, found.cutoff)))] = found.variance
+    covariance = scipy.fft.irfftn(whole, s=torus, norm="forward")
+    return found, covariance[np.ix_(*(np.arange(1 - n, n) for n in shape))]
