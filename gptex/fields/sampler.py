@@ -219,7 +219,7 @@ def _torus_std(modes: Modes, spectrum: Spectrum) -> float:
     """Standard deviation over a whole torus of the field with these modes."""
     power = 2 * _power(modes)
     for column in spectrum.self_conjugate:
-        plane = modes[..., column]
+        plane = np.atleast_1d(modes[..., column])
         mirrored = np.roll(np.flip(plane), 1, axis=tuple(range(plane.ndim)))
         power += _power((plane + mirrored.conj()) / 2) - 2 * _power(plane)
     return math.sqrt(max(power - float(modes.flat[0].real) ** 2, 0))
