@@ -5,7 +5,7 @@ class GptexError(Exception):
     """What is wrong, where, and what to do about it, in one line."""
 
 
-class RecipeError(GptexError):
+class RecipeError(GptexError, ValueError):
     """A recipe, or the arguments that make one, cannot be honoured."""
 
 

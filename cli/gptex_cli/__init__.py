@@ -1,0 +1,1 @@
+"""The `gptex` command: thin modules that parse, call gptex and print."""

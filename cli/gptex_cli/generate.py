@@ -1,0 +1,100 @@
+"""`gptex generate` and `gptex plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gptex_cli.options import Bytes, recipe_from, recipe_options
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OUTPUT_OPTIONS = [
+    click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one for each core]"),
+    click.option("--shard-size", type=Bytes(), default="256MiB", show_default=True, help="Largest size of a shard's images."),
+    click.option(
+        "--compression", type=click.Choice(["none", "gzip", "lzf"]), default="none", show_default=True, help="Of the images."
+    ),
+    click.option("--overwrite", is_flag=True, help="Delete the gptex dataset that is in OUT first."),
+    click.option("--quiet", is_flag=True, help="No progress bar and no summary."),
+]
+
+
+def output_options(function: F) -> F:
+    """Add the options that say how a dataset is written."""
+    for option in reversed(OUTPUT_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@recipe_options
+@output_options
+def generate(
+    out: Path, workers: int | None, shard_size: int, compression: Any, overwrite: bool, quiet: bool, **recipe_choices: Any
+) -> None:
+    """Write a dataset into the folder OUT.
+
+    What is already there is kept: the same command goes on after an interruption, and larger counts extend a dataset.
+
+    \b
+    Examples:
+      gptex generate textures --preset golkar-cranmer-2018
+      gptex generate textures --size 512 --scales 9.5,10 --scales 80,140 --weights 0.75,1.25 \\
+                              --boundary periodic --boundary open --split train=25 --split test=10
+    """
+    recipe = recipe_from(**recipe_choices)
+    import gptex
+    from gptex.store.progress import human_bytes
+
+    manifest = gptex.generate(
+        recipe, out, workers=workers, shard_size=shard_size, compression=compression, overwrite=overwrite, progress=not quiet
+    )
+    if not quiet:
+        click.echo(
+            f"{out}: {manifest.textures} textures in {len(manifest.classes)} classes, "
+            f"{len(manifest.shards)} shards of {human_bytes(manifest.bytes)} in all"
+        )
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@recipe_options
+@output_options
+def plan(
+    out: Path, workers: int | None, shard_size: int, compression: Any, overwrite: bool, quiet: bool, **recipe_choices: Any
+) -> None:
+    """Say what `gptex generate` would write with the same arguments, how much and for how long. Writes nothing.
+
+    \b
+    Example:
+      gptex plan textures --preset golkar-cranmer-2018 --split train=1000
+    """
+    del quiet
+    recipe = recipe_from(**recipe_choices)
+    import shutil
+
+    from gptex.store.generate import available_cores, measure, plan_into
+    from gptex.store.progress import human_bytes
+
+    todo = plan_into(out, recipe, shard_size=shard_size, compression=compression, overwrite=overwrite)
+    seconds = measure(todo.recipe) * todo.textures
+    processes = min(workers or available_cores(), max(1, len(todo.shards)))
+    existing = next(folder for folder in [out.absolute(), *out.absolute().parents] if folder.exists())
+    counts = ", ".join(f"{split} {todo.recipe.count(split)} ({n} per class)" for split, n in todo.recipe.splits.items())
+    names = ", ".join(todo.recipe.classes[:8]) + (", …" if todo.recipe.n_classes > 8 else "")
+    rows = {
+        "classes": f"{todo.recipe.n_classes}: {names}",
+        "textures": f"{counts}; {todo.textures} to make",
+        "image": f"{' x '.join(map(str, todo.recipe.shape))} {todo.recipe.dtype}, {human_bytes(todo.recipe.texture_bytes)}",
+        "shards": f"{len(todo.shards)} to write" + (f", {len(todo.kept)} there already" if todo.kept else ""),
+        "bytes": human_bytes(todo.bytes) + (" before compression" if compression != "none" else ""),
+        "time": f"about {seconds / processes:.1f} s with {processes} workers, from two textures drawn here, without the disk",
+        "free disk": human_bytes(shutil.disk_usage(existing).free),
+    }
+    for key, value in rows.items():
+        click.echo(f"{key:<10} {value}")

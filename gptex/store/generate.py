@@ -1,0 +1,314 @@
+"""Generation: from a recipe to a dataset folder, and on from wherever an earlier run stopped.
+
+The order of things makes the third promise hold, that what is on disk is complete or not there: recipe.toml comes first and
+says whose the folder is, shards come under their names only when whole, and manifest.json comes last. A lock keeps a second
+run out of the folder; it goes with the process that holds it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, as_completed, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from filelock import FileLock, Timeout
+
+from gptex.errors import DatasetError, GptexError
+from gptex.recipe import Recipe
+from gptex.store.card import card
+from gptex.store.manifest import CARD, MANIFEST, RECIPE, Manifest, write_text
+from gptex.store.progress import human_bytes
+from gptex.store.progress import progress as show_progress
+from gptex.store.shard import Compression, Shard, ShardPlan, make_shard, stored_bytes
+from gptex.store.workers import WorkerPool
+
+SHARD_BYTES = 256 * 2**20
+LOCK = ".gptex.lock"
+
+
+class Plan(NamedTuple):
+    """What `generate` would write.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        With the counts that the folder will have.
+    shards : list of ShardPlan
+        To be written or checked.
+    kept : list of Shard
+        Already in the folder's manifest.
+    """
+
+    recipe: Recipe
+    shards: list[ShardPlan]
+    kept: list[Shard]
+
+    @property
+    def textures(self) -> int:
+        """Number of textures to write."""
+        return sum(shard.count for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes to write, without compression."""
+        return sum(stored_bytes(self.recipe, shard.count) for shard in self.shards)
+
+
+def plan(
+    recipe: Recipe, *, shard_size: int = SHARD_BYTES, compression: Compression = "none", extends: Manifest | None = None
+) -> Plan:
+    """What `generate` writes for `recipe`: equal shards of at most `shard_size` bytes, at least one texture each.
+
+    Of a dataset that the recipe `extends`, the shards stay and the missing textures come after them.
+    """
+    if shard_size < 1:
+        raise GptexError(f"a shard holds at least one byte, not {shard_size}")
+    if compression not in ("none", "gzip", "lzf"):
+        raise GptexError(f"compression is none, gzip or lzf, not {compression!r}")
+    kept = list(extends.shards) if extends else []
+    capacity = max(1, shard_size // recipe.texture_bytes)
+    shards = []
+    for split in recipe.splits:
+        there = [shard for shard in kept if shard.split == split]
+        first = sum(shard.count for shard in there)
+        number = 1 + max((int(Path(shard.file).stem) for shard in there), default=-1)
+        missing = recipe.count(split) - first
+        pieces = -(-missing // capacity)
+        for piece in range(pieces):
+            count = missing * (piece + 1) // pieces - missing * piece // pieces
+            shards.append(ShardPlan(f"{split}/{number + piece:05d}.h5", split, first, count, compression))
+            first += count
+    return Plan(recipe, shards, kept)
+
+
+def plan_into(out: str | Path, recipe: Recipe, *, overwrite: bool = False, **options: Any) -> Plan:
+    """What `generate` writes into the folder `out`, given what is there; the options are those of `plan`."""
+    out = Path(out).absolute()
+    if overwrite:
+        return plan(recipe, **options)
+    manifest, there = dataset_in(out, recipe)
+    return plan(recipe.replace(splits={**there, **recipe.splits}), extends=manifest, **options)
+
+
+def measure(recipe: Recipe) -> float:
+    """Seconds that a texture takes on one thread, from two of them, the setup left out."""
+    split = next(iter(recipe.splits), "train")
+    recipe.texture(split, 0)
+    start = time.perf_counter()
+    for index in range(2):
+        recipe.texture(split, index)
+    return (time.perf_counter() - start) / 2
+
+
+def generate(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    shard_size: int = SHARD_BYTES,
+    compression: Compression = "none",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Manifest:
+    """Write the dataset of `recipe` into the folder `out`, or what is missing of it there.
+
+    A run that was interrupted goes on where it stopped when it is called again, and ends with the same arrays. A folder with
+    the same recipe and smaller counts is extended.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        With at least one split.
+    out : path
+        Made if it is not there.
+    workers : int, optional
+        Number of worker processes, each of one thread; by default one for each core this process may use.
+    executor : concurrent.futures.Executor, optional
+        To submit to instead, one task a shard. Its workers must see `out` under the same path.
+    shard_size : int
+        Largest number of bytes of images in a shard, before compression.
+    compression : {"none", "gzip", "lzf"}
+        Of the images, one a chunk; without it they lie in one piece, ready to be mapped.
+    overwrite : bool
+        Delete the gptex dataset in `out` first, finished or not, whatever its recipe.
+    progress : bool
+        Show on stderr how far it is.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    RecipeError
+        If the recipe cannot be honoured on its grid; nothing is written.
+    DatasetError
+        If `out` holds something else, another recipe or more textures, is in use or not writable, or the disk is too small.
+
+    Examples
+    --------
+    >>> import gptex, tempfile
+    >>> small = gptex.preset("golkar-cranmer-2018").replace(shape=[512, 512], splits={"train": 2})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     manifest = gptex.generate(small, folder, workers=1, progress=False)
+    >>> manifest.textures
+    8
+    """
+    if not recipe.splits:
+        raise GptexError("the recipe counts no textures: give it splits, such as train = 25 per class")
+    if workers is not None and workers < 1:
+        raise GptexError(f"there is at least one worker, not {workers}")
+    out = Path(out).absolute()
+    recipe_json = recipe.to_json()
+    recipe.losses()  # refuses what the grid does not allow, before anything is written
+    with locked(out):
+        if overwrite:
+            _clear(out)
+        todo = plan_into(out, recipe, shard_size=shard_size, compression=compression)
+        _check_space(out, todo)
+        if not todo.kept:
+            write_text(out / RECIPE, todo.recipe.to_toml())
+        tasks = [(str(out), recipe_json, shard) for shard in todo.shards]
+        shards = run_shards("generate", make_shard, tasks, workers, executor, progress)
+        return finish(out, todo.recipe, [*todo.kept, *shards])
+
+
+def run_shards(
+    what: str,
+    task: Callable[..., Shard],
+    arguments: Sequence[tuple[Any, ...]],
+    workers: int | None,
+    executor: Executor | None,
+    progress: bool,
+) -> list[Shard]:
+    """Call `task` with each of `arguments`, the third of which is a ShardPlan; the first failure stops all."""
+    if not arguments:
+        return []
+    pool = WorkerPool(min(workers or available_cores(), len(arguments))) if executor is None else None
+    submit = (pool or cast("Executor", executor)).submit
+    shards: list[Shard] = []
+    futures: list[Future[Shard]] = []
+    try:
+        with show_progress(what, sum(each[2].count for each in arguments), progress) as bar:
+            futures += [submit(task, *each) for each in arguments]
+            for future in as_completed(futures):
+                shards.append(future.result())
+                bar.add(shards[-1].count, shards[-1].bytes)
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        if pool:
+            pool.kill()
+        wait(futures)  # nothing may still write when the folder is let go
+        raise
+    if pool:
+        pool.shutdown()
+    return shards
+
+
+def finish(out: Path, recipe: Recipe, shards: list[Shard]) -> Manifest:
+    """Write what comes after the shards, the manifest last."""
+    order = {split: number for number, split in enumerate(recipe.splits)}
+    manifest = Manifest.of(recipe, sorted(shards, key=lambda shard: (order[shard.split], shard.first)))
+    write_text(out / RECIPE, recipe.to_toml())
+    write_text(out / CARD, card(manifest))
+    manifest.write(out)
+    return manifest
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the folder `out`, made if need be, for this run alone; what an earlier run left half written is removed."""
+    try:
+        new = not out.exists()
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / LOCK, timeout=0)
+        lock.acquire()
+    except FileExistsError:
+        raise DatasetError(f"{out} is not a folder") from None
+    except Timeout:
+        raise DatasetError(f"{out} is in use by another run: wait for it, or stop it") from None
+    except OSError as error:
+        raise DatasetError(f"cannot write into {out}: {error.strerror}") from None
+    try:
+        for part in [*out.glob(".*.part"), *out.glob("*/.*.h5.*.part")]:
+            part.unlink()
+        yield
+    finally:
+        (out / LOCK).unlink(missing_ok=True)
+        lock.release()
+        if new and not any(out.iterdir()):
+            out.rmdir()
+
+
+def dataset_in(out: Path, recipe: Recipe) -> tuple[Manifest | None, dict[str, int]]:
+    """The dataset in `out` that `recipe` would make or extend.
+
+    Returns
+    -------
+    Manifest or None
+        None if its run was not finished or there is nothing yet.
+    dict of str to int
+        Its textures per class in each split.
+
+    Raises
+    ------
+    DatasetError
+        If `out` holds anything else.
+    """
+    manifest = None
+    if (out / MANIFEST).exists():
+        manifest = Manifest.read(out)
+        there = manifest.full_recipe()
+    elif (out / RECIPE).exists():
+        there = Recipe.read(out / RECIPE)
+    else:
+        others = [entry.name for entry in out.iterdir() if entry.name != LOCK] if out.exists() else []
+        if others:
+            raise DatasetError(f"{out} holds something else ({others[0]!r}): choose a new or empty folder")
+        return None, {}
+    if not there.same_textures(recipe):
+        keys = [key for key in Recipe.model_fields if key != "splits" and getattr(there, key) != getattr(recipe, key)]
+        raise DatasetError(
+            f"{out} holds a dataset of another recipe (other {', '.join(keys)}): choose another folder, or --overwrite"
+        )
+    for split, count in recipe.splits.items():
+        if there.splits.get(split, 0) > count:
+            raise DatasetError(
+                f"{out} has {there.splits[split]} textures per class in split {split!r}, more than {count}: "
+                "choose another folder, or --overwrite"
+            )
+    return manifest, there.splits
+
+
+def _clear(out: Path) -> None:
+    """Delete the gptex dataset in `out`, and nothing else."""
+    if not ((out / MANIFEST).exists() or (out / RECIPE).exists()):
+        return
+    (out / MANIFEST).unlink(missing_ok=True)  # first: from now on the folder is not a dataset
+    for shard in out.glob("*/[0-9]*.h5"):
+        shard.unlink()
+    for folder in out.iterdir():
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    for name in (CARD, RECIPE):
+        (out / name).unlink(missing_ok=True)
+
+
+def _check_space(out: Path, todo: Plan) -> None:
+    absent = [shard for shard in todo.shards if not (out / shard.file).exists()]
+    needed = sum(stored_bytes(todo.recipe, shard.count) + 2**16 for shard in absent)
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise DatasetError(f"the disk is too small: {out} needs {human_bytes(needed)} more and has {human_bytes(free)} free")
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,148 @@
+"""The manifest: what a dataset folder holds, written last. docs/format.md is the normative text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import secrets
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gptex.errors import DatasetError
+from gptex.recipe import Recipe
+from gptex.store.shard import FORMAT, Shard
+
+MANIFEST = "manifest.json"
+RECIPE = "recipe.toml"
+CARD = "README.md"
+
+
+class Split(BaseModel):
+    """Size of a split."""
+
+    model_config = ConfigDict(frozen=True)
+
+    textures: int = Field(ge=1)
+    per_class: int = Field(ge=1)
+
+
+class Manifest(BaseModel):
+    """What a dataset folder holds.
+
+    Attributes
+    ----------
+    format : int
+        Of the layout and the shards, 1.
+    recipe, recipe_sha256 : dict, str
+        The recipe without its counts, as in `Recipe.to_json`, and the hash of that text.
+    splits : dict of str to Split
+    classes : tuple of str
+        Names, in the order of labels.
+    shards : tuple of Shard
+    versions : dict of str to str
+        Of gptex and of what the bits of a texture depend on.
+    losses : dict
+        Declared error of the covariance by component and length scale, as a share of the component's variance.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int
+    recipe: dict[str, Any]
+    recipe_sha256: str
+    splits: dict[str, Split]
+    classes: tuple[str, ...]
+    shards: tuple[Shard, ...]
+    versions: dict[str, str]
+    losses: dict[str, dict[str, float]]
+
+    @classmethod
+    def of(cls, recipe: Recipe, shards: list[Shard]) -> Self:
+        """The manifest of a dataset with these shards, which hold all splits of the recipe."""
+        text = recipe.to_json()
+        return cls(
+            format=FORMAT,
+            recipe=json.loads(text),
+            recipe_sha256=hashlib.sha256(text.encode()).hexdigest(),
+            splits={name: Split(textures=recipe.count(name), per_class=n) for name, n in recipe.splits.items()},
+            classes=recipe.classes,
+            shards=tuple(shards),
+            versions={
+                "gptex": version("gptex"),
+                "numpy": version("numpy"),
+                "scipy": version("scipy"),
+                "h5py": version("h5py"),
+                "python": platform.python_version(),
+                "machine": platform.machine(),
+            },
+            losses=recipe.losses(),
+        )
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Self:
+        """The manifest of the dataset in `folder`.
+
+        Raises
+        ------
+        DatasetError
+            If it is missing, is not JSON, is of a future format, or lacks something.
+        """
+        path = Path(folder) / MANIFEST
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DatasetError(f"{folder} has no {MANIFEST}: it is not a finished gptex dataset") from None
+        except OSError as error:
+            raise DatasetError(f"cannot read {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise DatasetError(f"{path} is not JSON ({error}): `gptex generate` with the same recipe writes it again") from None
+        found = data.get("format") if isinstance(data, dict) else None
+        if isinstance(found, int) and found > FORMAT:
+            raise DatasetError(f"{path} has format {found}, this gptex reads up to {FORMAT}: upgrade gptex")
+        try:
+            manifest = cls(**data) if isinstance(data, dict) else None
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(step) for step in problem["loc"])
+            raise DatasetError(f"{path} is damaged: {where}: {problem['msg']}") from None
+        if manifest is None or manifest.format != FORMAT:
+            raise DatasetError(f"{path} is not a gptex manifest")
+        return manifest
+
+    def full_recipe(self) -> Recipe:
+        """The recipe with the counts of the splits."""
+        return Recipe(**self.recipe, splits={name: split.per_class for name, split in self.splits.items()})
+
+    @property
+    def textures(self) -> int:
+        """Number of textures in all splits."""
+        return sum(split.textures for split in self.splits.values())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all shards."""
+        return sum(shard.bytes for shard in self.shards)
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest into `folder`, whole or not at all."""
+        write_text(folder / MANIFEST, json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all: under a temporary name, synced, renamed."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise DatasetError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,87 @@
+"""A progress bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+LOG_SECONDS = 5.0
+
+
+def human_bytes(size: float) -> str:
+    """A size in decimal units, to three digits.
+
+    >>> human_bytes(419_430_400)
+    '419 MB'
+    """
+    from tqdm import tqdm
+
+    number = str(tqdm.format_sizeof(size))
+    return f"{number} B" if number[-1].isdigit() else f"{number[:-1]} {number[-1]}B"
+
+
+class Progress(Protocol):
+    """Something to tell how much is done."""
+
+    def add(self, textures: int, size: int) -> None:
+        """So many more textures of so many bytes in all are done."""
+
+
+class _Silent:
+    def add(self, textures: int, size: int) -> None:
+        """Say nothing."""
+
+
+class _Log:
+    """A line every few seconds, and one at the end; no carriage returns."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.total = what, total
+        self.textures = self.size = 0
+        self.start = time.monotonic()
+        self.next = self.start + LOG_SECONDS
+
+    def add(self, textures: int, size: int) -> None:
+        """Count, and print if it is time."""
+        self.textures += textures
+        self.size += size
+        now = time.monotonic()
+        if now >= self.next or self.textures == self.total:
+            seconds = max(now - self.start, 1e-9)
+            rates = f"{self.textures / seconds:.1f} textures/s, {self.size / seconds / 1e6:.0f} MB/s"
+            print(f"{self.what}: {self.textures}/{self.total} textures, {rates}", file=sys.stderr, flush=True)  # noqa: T201
+            self.next = now + LOG_SECONDS
+
+
+class _Bar:
+    """A tqdm bar of textures, with the bytes a second after it."""
+
+    def __init__(self, what: str, total: int) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=total, desc=what, unit=" textures", dynamic_ncols=True, mininterval=0.05)
+        self.size = 0
+
+    def add(self, textures: int, size: int) -> None:
+        """Move the bar."""
+        self.size += size
+        self.bar.update(textures)
+        elapsed = self.bar.format_dict["elapsed"]
+        if elapsed:
+            self.bar.set_postfix_str(f"{self.size / elapsed / 1e6:.0f} MB/s")
+
+
+@contextmanager
+def progress(what: str, total: int, show: bool) -> Iterator[Progress]:
+    """Show on stderr how many of `total` textures are done, in the way that suits where it goes."""
+    if not show:
+        yield _Silent()
+    elif sys.stderr.isatty():
+        bar = _Bar(what, total)
+        with bar.bar:
+            yield bar
+    else:
+        yield _Log(what, total)

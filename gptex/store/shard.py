@@ -1,0 +1,251 @@
+"""A shard: one HDF5 file of consecutive textures of a split. docs/format.md says what is in it; writer and reader are here.
+
+A shard is written under a temporary name, closed, synced and renamed, so that a file with a shard's name is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from gptex.errors import DatasetError
+from gptex.fields.blas import one_blas_thread
+from gptex.recipe import Recipe
+
+FORMAT = 1
+ARRAYS = ("images", "labels", "length_scales", "index")
+Compression = Literal["none", "gzip", "lzf"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """Which textures a shard holds and how they are stored; plain data, to be sent to a worker."""
+
+    file: str  # relative to the dataset's folder, with forward slashes
+    split: str
+    first: int
+    count: int
+    compression: Compression = "none"
+
+
+class Shard(BaseModel):
+    """A shard as it stands in the manifest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: Annotated[str, Field(pattern=r"^[^\W_][\w-]{0,63}/\d{5,}\.h5$")]  # nothing that leads out of the folder
+    split: str
+    first: Count
+    count: Annotated[int, Field(ge=1)]
+    bytes: Count
+    sha256: Sha256
+    arrays_sha256: Sha256
+    compression: Compression = "none"
+
+    @property
+    def plan(self) -> ShardPlan:
+        """What the shard should hold."""
+        return ShardPlan(self.file, self.split, self.first, self.count, self.compression)
+
+
+def stored_bytes(recipe: Recipe, count: int) -> int:
+    """Bytes on disk of `count` uncompressed textures with their labels, without the file's own overhead of a few kB."""
+    return count * (recipe.texture_bytes + 8 * (2 + len(recipe.components)))
+
+
+def make_shard(folder: str, recipe_json: str, plan: ShardPlan) -> Shard:
+    """Write a shard, or keep the one that is there if it is right. What a worker does.
+
+    Parameters
+    ----------
+    folder : str
+        Of the dataset.
+    recipe_json : str
+        `Recipe.to_json`; as text, so that a task is small and any worker can read it.
+    """
+    path = Path(folder, plan.file)
+    if path.exists() and (kept := _keep(path, Recipe.from_json(recipe_json), plan)):
+        return kept
+    return write_shard(folder, recipe_json, plan)
+
+
+def write_shard(folder: str, recipe_json: str, plan: ShardPlan, arrays_sha256: str | None = None) -> Shard:
+    """Write a shard in place of what is there; with `arrays_sha256` only if its arrays have this hash.
+
+    Raises
+    ------
+    DatasetError
+        If the disk is full or not writable, or the hash is another one. What was there is there still.
+    """
+    path = Path(folder, plan.file)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with one_blas_thread:
+            digest = _write(part, recipe_json, plan)
+        if arrays_sha256 not in (None, digest):
+            raise DatasetError(
+                f"{path}: made again, its arrays have another hash than in the manifest. The dataset was made with other "
+                "versions or on another processor, where textures differ by rounding: "
+                "`gptex generate --overwrite` makes it anew"
+            )
+        size, sha256 = _sync(part)
+        os.replace(part, path)
+    except OSError as error:
+        raise DatasetError(f"cannot write {path}: {_reason(error)}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return Shard(**asdict(plan), bytes=size, sha256=sha256, arrays_sha256=digest)
+
+
+def _reason(error: OSError) -> str:
+    """The system's word for an error, also where HDF5 wrapped it."""
+    text = str(error)
+    for number in (28, 122, 27, 30, 13):  # disk full, quota, file too large, read-only, not permitted
+        if error.errno == number or f"errno = {number}," in text:
+            return os.strerror(number)
+    return error.strerror or text
+
+
+def _write(part: Path, recipe_json: str, plan: ShardPlan) -> str:
+    """Write the file and return the SHA-256 of its arrays; one texture at a time is in memory."""
+    recipe = Recipe.from_json(recipe_json)
+    index = range(plan.first, plan.first + plan.count)
+    labels = np.array([i % recipe.n_classes for i in index], dtype="<i8")
+    small = {
+        "labels": labels,
+        "length_scales": np.array([recipe.length_scales(label) for label in labels], dtype="<f8"),
+        "index": np.array(index, dtype="<i8"),
+    }
+    dtype = np.dtype(recipe.dtype).newbyteorder("<")
+    storage: dict[str, Any] = {}
+    if plan.compression != "none":
+        storage = {"chunks": (1, *recipe.shape), "compression": plan.compression, "shuffle": True}
+    digest = hashlib.sha256()
+    with h5py.File(part, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["split"] = plan.split
+        file.attrs["recipe"] = recipe_json
+        file.attrs["recipe_sha256"] = hashlib.sha256(recipe_json.encode()).hexdigest()
+        file.attrs["arrays_sha256"] = digest.hexdigest()  # of as yet no arrays: keeps the place
+        for name, array in small.items():
+            file.create_dataset(name, data=array)
+        images = file.create_dataset("images", (plan.count, *recipe.shape), dtype, **storage)
+        for row, i in enumerate(index):
+            image = np.ascontiguousarray(recipe.texture(plan.split, i).image, dtype)
+            images[row] = image
+            digest.update(image.data)
+        for array in small.values():
+            digest.update(array.data)
+        file.attrs["arrays_sha256"] = digest.hexdigest()
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> tuple[int, str]:
+    """Force a file onto the disk; its size and SHA-256."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    return path.stat().st_size, file_sha256(path)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _keep(path: Path, recipe: Recipe, plan: ShardPlan) -> Shard | None:
+    """The record of the shard at `path` if it is whole and holds what is planned, else None."""
+    try:
+        digest = check_shard(path, recipe, plan)
+    except DatasetError:
+        return None
+    stored = replace(plan, compression=_compression(path))
+    return Shard(**asdict(stored), bytes=path.stat().st_size, sha256=file_sha256(path), arrays_sha256=digest)
+
+
+@contextmanager
+def open_shard(path: Path) -> Iterator[h5py.File]:
+    """A shard open for reading, without a lock, as network file systems need it.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing, is no HDF5 file, is cut short, or lacks a part of the format; the message says how to mend it.
+    """
+    if not path.exists():
+        raise DatasetError(f"{path} is missing: `gptex repair {path.parent.parent}` makes it again")
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            missing = [name for name in ARRAYS if name not in file]
+            if missing:
+                raise DatasetError(f"{path} has no dataset {missing[0]!r}: it is not a gptex shard")
+            yield file
+    except OSError as error:
+        raise DatasetError(
+            f"{path} is damaged or cut short ({error}): `gptex repair {path.parent.parent}` makes it again"
+        ) from error
+
+
+def check_shard(path: Path, recipe: Recipe, plan: ShardPlan) -> str:
+    """Check that a shard holds what is planned, and return the SHA-256 of its arrays.
+
+    Raises
+    ------
+    DatasetError
+        Naming what is wrong.
+    """
+    with open_shard(path) as file:
+        if file.attrs.get("format") != FORMAT:
+            raise DatasetError(f"{path} has format {file.attrs.get('format')}, not {FORMAT}")
+        if file.attrs.get("split") != plan.split:
+            raise DatasetError(f"{path} holds split {file.attrs.get('split')!r}, not {plan.split!r}")
+        if not Recipe.from_json(str(file.attrs.get("recipe"))).same_textures(recipe):
+            raise DatasetError(f"{path} was made from another recipe")
+        index = np.arange(plan.first, plan.first + plan.count)
+        if not np.array_equal(file["index"], index):
+            raise DatasetError(f"{path} does not hold textures {plan.first} to {plan.first + plan.count - 1}")
+        if not np.array_equal(file["labels"], index % recipe.n_classes):
+            raise DatasetError(f"{path} has labels that are not those of its recipe")
+        if not np.array_equal(file["length_scales"], [recipe.length_scales(i % recipe.n_classes) for i in index.tolist()]):
+            raise DatasetError(f"{path} has length scales that are not those of its recipe")
+        images = file["images"]
+        if images.shape != (plan.count, *recipe.shape) or images.dtype != np.dtype(recipe.dtype):
+            raise DatasetError(f"{path} has images of shape {images.shape} and type {images.dtype}, not those of its recipe")
+        digest = arrays_sha256(file)
+        if digest != file.attrs.get("arrays_sha256"):
+            raise DatasetError(f"{path} has arrays that do not match their hash")
+        return digest
+
+
+def arrays_sha256(file: h5py.File) -> str:
+    """SHA-256 of a shard's decoded arrays: images, labels, length_scales, index, in C order, little-endian."""
+    digest = hashlib.sha256()
+    for row in range(len(file["images"])):
+        digest.update(_little_endian(file["images"][row]).data)
+    for name in ARRAYS[1:]:
+        digest.update(_little_endian(file[name][()]).data)
+    return digest.hexdigest()
+
+
+def _little_endian(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+
+
+def _compression(path: Path) -> Compression:
+    with open_shard(path) as file:
+        name = file["images"].compression
+    return name if name in ("gzip", "lzf") else "none"

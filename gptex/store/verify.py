@@ -1,0 +1,135 @@
+"""Verification and repair: is what lies on disk what the manifest says, and how to make it so again."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from gptex.errors import DatasetError
+from gptex.recipe import Recipe
+from gptex.store.generate import available_cores, finish, locked, run_shards
+from gptex.store.manifest import MANIFEST, Manifest
+from gptex.store.progress import progress as show_progress
+from gptex.store.shard import Shard, check_shard, file_sha256, write_shard
+
+
+class Problem(NamedTuple):
+    """A bad shard and what is wrong with it."""
+
+    file: str
+    reason: str
+
+
+class Verification(NamedTuple):
+    """What `verify` found.
+
+    Attributes
+    ----------
+    manifest : Manifest
+    problems : list of Problem
+        One for each bad shard, in the manifest's order.
+    """
+
+    manifest: Manifest
+    problems: list[Problem]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every shard is what the manifest says."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        bad = [f"{problem.file}: {problem.reason}" for problem in self.problems]
+        shards = len(self.manifest.shards)
+        total = f"{shards - len(bad)} of {shards} shards are right" if bad else f"all {shards} shards are right"
+        return "\n".join([*bad, total])
+
+
+def verify(path: str | Path, *, progress: bool = False) -> Verification:
+    """Check the structure and the hashes of a dataset, several shards at a time.
+
+    Raises
+    ------
+    DatasetError
+        If there is no manifest to check against, or it contradicts itself.
+    """
+    folder = Path(path)
+    manifest = Manifest.read(folder)
+    recipe = manifest.full_recipe()
+    _check_manifest(folder, manifest, recipe)
+    problems: list[Problem] = []
+    with show_progress("verify", manifest.textures, progress) as bar, ThreadPoolExecutor(available_cores()) as threads:
+        for shard, reason in zip(
+            manifest.shards, threads.map(lambda shard: _wrong(folder, recipe, shard), manifest.shards), strict=True
+        ):
+            if reason:
+                problems.append(Problem(shard.file, reason))
+            bar.add(shard.count, shard.bytes)
+    return Verification(manifest, problems)
+
+
+def _check_manifest(folder: Path, manifest: Manifest, recipe: Recipe) -> None:
+    """Whether the manifest's parts agree: classes with recipe, shards with splits."""
+    if manifest.classes != recipe.classes:
+        raise DatasetError(f"{folder / MANIFEST} is damaged: its classes are not those of its recipe")
+    for name, split in manifest.splits.items():
+        shards = sorted((shard for shard in manifest.shards if shard.split == name), key=lambda shard: shard.first)
+        first = 0
+        for shard in shards:
+            if shard.first != first:
+                raise DatasetError(
+                    f"{folder / MANIFEST} is damaged: texture {first} of split {name!r} is in no shard or in two"
+                )
+            first += shard.count
+        if first != split.textures or first != recipe.count(name):
+            raise DatasetError(
+                f"{folder / MANIFEST} is damaged: split {name!r} has {split.textures} textures, its shards {first}"
+            )
+
+
+def _wrong(folder: Path, recipe: Recipe, shard: Shard) -> str | None:
+    """What is wrong with a shard, if anything."""
+    path = folder / shard.file
+    try:
+        size = path.stat().st_size
+        if size != shard.bytes:
+            return f"has {size} bytes, not {shard.bytes}: cut short or another file"
+        same_bytes = file_sha256(path) == shard.sha256
+        digest = check_shard(path, recipe, shard.plan)
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except DatasetError as error:
+        return str(error).removeprefix(f"{path} ")
+    if digest != shard.arrays_sha256:
+        return "has other arrays than in the manifest"
+    return None if same_bytes else "has other bytes than in the manifest, though its arrays are right"
+
+
+def repair(path: str | Path, *, workers: int | None = None, progress: bool = False) -> Verification:
+    """Make missing and damaged shards again from the recipe.
+
+    Returns
+    -------
+    Verification
+        As it was before; all its problems are mended.
+
+    Raises
+    ------
+    DatasetError
+        If there is no manifest, the folder is in use or not writable, or a shard made again has another hash: then the
+        dataset was made elsewhere, with other versions or on another processor. What was there is there still.
+    """
+    folder = Path(path).absolute()
+    Manifest.read(folder)  # before the folder is locked, which would make it
+    with locked(folder):
+        before = verify(folder, progress=progress)
+        bad = {problem.file for problem in before.problems}
+        recipe = before.manifest.full_recipe()
+        tasks = [(str(folder), recipe.to_json(), s.plan, s.arrays_sha256) for s in before.manifest.shards if s.file in bad]
+        mended = run_shards("repair", write_shard, tasks, workers, None, progress)
+        if mended:
+            finish(folder, recipe, [s for s in before.manifest.shards if s.file not in bad] + mended)
+        return before

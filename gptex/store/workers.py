@@ -1,0 +1,111 @@
+"""Worker processes as a `concurrent.futures.Executor`, for people who have none of their own.
+
+A worker is a new Python process that reads pickled calls from its standard input and writes their results to its standard
+output. Unlike `multiprocessing`, which starts the user's own program again in each worker, this works the same from a
+script without a ``__main__`` guard, from a notebook, and on every system; a worker whose parent is gone goes too.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import IO, Any, ParamSpec, TypeVar, cast
+
+from gptex.errors import GptexError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BOOT = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from gptex.store.workers import serve; serve()"
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
+
+
+class WorkerPool(Executor):
+    """At most `workers` processes, each of one thread; `kill` ends them at once."""
+
+    def __init__(self, workers: int) -> None:
+        self._threads = ThreadPoolExecutor(workers)  # one waits for each process
+        self._mine = threading.local()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._killed = False
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Call `fn`, which a worker must be able to import, with picklable arguments."""
+        return self._threads.submit(self._call, fn, args, kwargs)
+
+    def _call(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        process = self._process()
+        calls, results = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+        try:
+            pickle.dump((fn, args, kwargs), calls)
+            calls.flush()
+            error, result = pickle.load(results)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+            raise GptexError(f"a worker process ended unexpectedly ({_ending(process.wait())})") from None
+        if error is not None:
+            raise error
+        return cast("T", result)
+
+    def _process(self) -> subprocess.Popen[bytes]:
+        """The process of this thread, started when it is first needed."""
+        if hasattr(self._mine, "process"):
+            return cast("subprocess.Popen[bytes]", self._mine.process)
+        if self._killed:
+            raise GptexError("the workers were stopped")
+        command = [sys.executable, "-c", BOOT]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **ONE_THREAD})
+        self._mine.process = process
+        self._processes.append(process)
+        pickle.dump(sys.path, cast("IO[bytes]", process.stdin))
+        return process
+
+    def kill(self) -> None:
+        """End all workers now; what they were doing is lost."""
+        self._killed = True
+        for process in self._processes:
+            process.kill()
+        self.shutdown(cancel_futures=True)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the workers finish what was submitted, then end them."""
+        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+        for process in self._processes:
+            process.communicate()  # closes its standard input, which ends it
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}, {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"
+
+
+def serve() -> None:
+    """What a worker process runs until its standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent decides
+    threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
+    calls = sys.stdin.buffer
+    results = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever is printed must not mix with the results
+    while True:
+        try:
+            fn, args, kwargs = pickle.load(calls)
+        except EOFError:
+            return
+        try:
+            answer: tuple[BaseException | None, Any] = (None, fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  raised again where the call was made
+            answer = (error, None)
+        pickle.dump(answer, results)
+        results.flush()
+
+
+def _follow_parent(parent: int) -> None:
+    """End this process when its parent is gone, in the middle of whatever it does."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
