@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATASET := demo/golkar-cranmer-2018
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs clean
 
 demo: .venv/ready
 	$(BIN)/gptex generate $(DATASET) --preset golkar-cranmer-2018
@@ -17,6 +17,9 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/ready
+	$(BIN)/python docs/cli_reference.py > docs/cli.md
 
 bench: .venv/ready
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,bench]'

@@ -260,7 +260,7 @@ class _ThinProducts:
             modes = np.moveaxis(np.tensordot(matrix, modes, axes=(1, axis)), 0, axis)
         rows = np.ascontiguousarray(modes).view(self.last.dtype).reshape(-1, len(self.last))
         if standardize:
-            mean, std = self._moments(rows.astype(np.float64))
+            mean, std = self._moments(rows)
             weight /= _nonzero(std)
             rows[:, 0] -= mean  # the cosine of mode 0 is 1 everywhere
         gemm = sgemm if self.last.dtype == np.float32 else dgemm
@@ -268,12 +268,12 @@ class _ThinProducts:
         so_far = {} if total is None else {"beta": 1.0, "c": total.reshape(-1, self.window[-1]).T, "overwrite_c": True}
         return np.asarray(gemm(weight, self.last.T, rows.T, **so_far).T.reshape(self.window))
 
-    def _moments(self, rows: npt.NDArray[np.float64]) -> tuple[float, float]:
+    def _moments(self, rows: Field) -> tuple[float, float]:
         """Mean and standard deviation over the window of ``rows @ last``, without forming it."""
-        row_mean = rows.mean(axis=0)
-        centred = rows - row_mean
-        square = float(((centred.T @ centred) * self.last_gram).sum() + len(rows) * row_mean @ self.last_covariance @ row_mean)
-        return float(row_mean @ self.last_mean), math.sqrt(max(square, 0) / (len(rows) * self.window[-1]))
+        mean = rows.mean(axis=0, dtype=np.float64)
+        centred = rows - mean.astype(rows.dtype)
+        square = float(((centred.T @ centred) * self.last_gram).sum() + len(rows) * mean @ self.last_covariance @ mean)
+        return float(mean @ self.last_mean), math.sqrt(max(square, 0) / (len(rows) * self.window[-1]))
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -39,6 +39,7 @@ LARGEST_IMAGE_SHARE = 0.1  # of the variance of a periodic field, from its own i
 LARGEST_DIAGONAL_CORRELATION = 0.99  # of an open field, across the whole window
 LARGEST_TORUS = 2**28  # points; float32 fields of 1 GiB
 THIN = 40  # modes along the last axis below which matrix products beat the FFT
+MOST_THIN_MODES = 2**22
 
 
 @dataclass(frozen=True)
@@ -187,35 +188,10 @@ def _periodic(torus: Shape, kernel: CovarianceKernel, length_scale: float, toler
 
 
 def _open(shape: Shape, kernel: CovarianceKernel, length_scale: float, tolerance: float) -> Spectrum:
-    """Spectrum of the smallest torus whose window of `shape` has the kernel itself as covariance."""
-    affordable = _affordable_points(shape)
-    best = math.inf
-    for torus, embed in sorted(_embeddings(shape, kernel, length_scale, tolerance), key=lambda pair: math.prod(pair[0])):
-        if math.prod(torus) > affordable and not _thin_on(torus, shape, kernel, length_scale, tolerance):
-            continue
-        found = embed(torus)
-        if found.loss <= tolerance:
-            return found
-        best = min(best, found.loss)
-    grid = "x".join(map(str, shape))
-    advice = f"accept a loss with tolerance = {10 ** math.ceil(math.log10(best)):g}, " if best < 0.1 else ""
-    raise RecipeError(
-        f"no affordable torus (up to {affordable} points) holds an open {grid} {kernel.name} field of length scale "
-        f"{length_scale:g} to {tolerance:g}: {advice}use a shorter length scale, a smaller grid, or a faster-falling kernel"
-    )
-
-
-def _affordable_points(shape: Shape) -> int:
-    """Points of the largest torus worth a window of `shape`."""
-    return min(max(64 * math.prod(shape), 2**24), LARGEST_TORUS)
-
-
-def _embeddings(
-    shape: Shape, kernel: CovarianceKernel, length_scale: float, tolerance: float
-) -> Iterator[tuple[Shape, Callable[[Shape], Spectrum]]]:
-    """Candidate tori with the function that finds the spectrum on each."""
+    """Spectrum of a torus whose window of `shape` has the kernel itself as covariance: few modes, or else few points."""
     extents = kernel.extents(length_scale, len(shape))
     reach = kernel.reach(tolerance / (2 * 3 ** len(shape)))  # 3^d - 1 neighbouring images take half the tolerance
+    band = kernel.band_limit(tolerance / (8 * len(shape))) / kernel.axis_length_scales(length_scale, len(shape))
 
     def clear_of_images(torus: Shape) -> Spectrum:
         found = _periodic(torus, kernel, length_scale, tolerance / 2)
@@ -227,17 +203,33 @@ def _embeddings(
         found = _trim(torus, variance, tolerance / 2)
         return replace(found, loss=found.loss + negative)
 
-    if reach < 1e7:
-        yield _fast_torus([n + reach * extent for n, extent in zip(shape, extents, strict=True)]), clear_of_images
+    clear = [n + reach * extent for n, extent in zip(shape, extents, strict=True)]
+    modes = band * np.asarray(clear) / (2 * math.pi)
+    if band.max() < math.pi and modes[-1] < THIN * clear[-1] / shape[-1] and np.prod(2 * modes + 1) < MOST_THIN_MODES:
+        return clear_of_images(tuple(math.ceil(size) for size in clear))
+    tori = [(_fast_torus(clear), clear_of_images)] if max(clear) < LARGEST_TORUS else []
     for margin in (0.5, 1, 2, 4, 8, 16, 32):
-        yield _fast_torus([2 * (n + margin * extent) for n, extent in zip(shape, extents, strict=True)]), cut_off
+        beyond = [2 * (n + margin * extent) for n, extent in zip(shape, extents, strict=True)]
+        tori.append((_fast_torus(beyond), cut_off))
+    affordable = _affordable_points(shape)
+    best = math.inf
+    for torus, embed in sorted(tori, key=lambda pair: math.prod(pair[0])):
+        if math.prod(torus) <= affordable:
+            found = embed(torus)
+            if found.loss <= tolerance:
+                return found
+            best = min(best, found.loss)
+    advice = f"accept a loss with tolerance = {10 ** math.ceil(math.log10(best)):g}, " if best < 0.1 else ""
+    raise RecipeError(
+        f"no affordable torus (up to {affordable} points) holds an open {'x'.join(map(str, shape))} {kernel.name} field of "
+        f"length scale {length_scale:g} to {tolerance:g}: {advice}use a shorter length scale, a smaller grid, or a "
+        "faster-falling kernel"
+    )
 
 
-def _thin_on(torus: Shape, shape: Shape, kernel: CovarianceKernel, length_scale: float, tolerance: float) -> bool:
-    """Whether the field on `torus` has so few modes that the size of the torus does not matter."""
-    band = kernel.band_limit(tolerance / (8 * len(shape))) / kernel.axis_length_scales(length_scale, len(shape))
-    modes = band * np.asarray(torus) / (2 * math.pi)
-    return bool(modes[-1] < THIN * torus[-1] / shape[-1] and np.prod(2 * modes + 1) < 2**22 and band.max() < math.pi)
+def _affordable_points(shape: Shape) -> int:
+    """Points of the largest torus worth a window of `shape`."""
+    return min(max(64 * math.prod(shape), 2**24), LARGEST_TORUS)
 
 
 def _fast_torus(sizes: Sequence[float]) -> Shape:
