@@ -345,7 +345,7 @@ class Recipe(_Model):
             If a component cannot be honoured on the grid.
         """
         return {
-            component.name: {f"{sampler.length_scale:.12g}": sampler.spectrum.loss for sampler in samplers}
+            component.name: {f"{sampler.length_scale:.12g}": sampler.loss for sampler in samplers}
             for component, samplers in zip(self.components, self._samplers, strict=True)
         }
 

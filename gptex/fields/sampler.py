@@ -28,11 +28,11 @@ import scipy.fft
 from gptex.errors import RecipeError
 from gptex.fields.blas import one_blas_thread
 from gptex.fields.kernels import Kernel, kernel_by_name
-from gptex.fields.spectra import DEFAULT_TOLERANCE, Boundary, Shape, Spectrum, mode_numbers, spectrum
+from gptex.fields.spectra import DEFAULT_TOLERANCE, Boundary, ModeBox, Shape, Spectrum, mode_numbers, spectrum
 from gptex.fields.streams import check_seed, complex_normals, stream
 
 Field = npt.NDArray[np.floating[Any]]
-Modes = npt.NDArray[np.complexfloating[Any, Any]]
+Amplitudes = npt.NDArray[np.complexfloating[Any, Any]]
 Precision = Literal["float32", "float64"]
 
 
@@ -71,8 +71,10 @@ class Sampler:
 
     Attributes
     ----------
-    spectrum : Spectrum
-        The modes in use and the declared loss, ``sampler.spectrum.loss``.
+    modes : ModeBox
+        Those that are drawn, of the grid itself or of a larger torus.
+    loss : float
+        Declared error of the covariance at any lag, with the field's variance as unit.
 
     Raises
     ------
@@ -110,10 +112,12 @@ class Sampler:
         self.length_scale = float(length_scale)
         self.boundary: Boundary = boundary
         self.dtype = np.dtype(dtype)
-        self.spectrum = spectrum(self.shape, kernel, self.length_scale, boundary, tolerance)
-        self._amplitude = self._amplitudes()
-        thin = boundary == "open" and self.spectrum.thin(self.shape)
-        self._products = _ThinProducts(self.shape, self.spectrum, self.dtype) if thin else None
+        found = spectrum(self.shape, kernel, self.length_scale, boundary, tolerance)
+        self.modes = ModeBox(found.torus, found.cutoff)
+        self.loss = found.loss
+        self._std = _std_of_amplitudes(found, self.dtype)
+        thin = boundary == "open" and self.modes.thin(self.shape)
+        self._products = _ThinProducts(self.shape, self.modes, self.dtype) if thin else None
 
     def __repr__(self) -> str:
         return f"Sampler({self.shape}, {self.kernel}, {self.length_scale:g}, boundary={self.boundary!r}, dtype='{self.dtype}')"
@@ -122,21 +126,15 @@ class Sampler:
         """The field of `seed`, of shape `shape`, mean 0 and variance 1."""
         return superpose([self], [self.draw(stream(check_seed(seed)))])
 
-    def _amplitudes(self) -> Field:
-        """Standard deviation of the real and of the imaginary part of each mode."""
-        variance = self.spectrum.variance / 2
-        variance[..., self.spectrum.self_conjugate] *= 2
-        return np.sqrt(variance).astype(self.dtype)
+    def draw(self, bits: np.random.PCG64) -> Amplitudes:
+        """Random amplitudes of the modes, in the order of `Spectrum.variance`."""
+        return complex_normals(bits, self._std)
 
-    def draw(self, bits: np.random.PCG64) -> Modes:
-        """Random modes with the field's spectrum, of shape ``spectrum.variance.shape``."""
-        return complex_normals(bits, self._amplitude)
-
-    def _add_open(self, modes: Modes, total: Field | None, weight: float, standardize: bool) -> Field:
+    def _add_open(self, amplitudes: Amplitudes, total: Field | None, weight: float, standardize: bool) -> Field:
         """`total` plus `weight` times the open field of `modes`; both arrays are used up."""
         if self._products is not None:
-            return self._products.add(modes, total, weight, standardize)
-        field = _inverse(self.spectrum.torus, self.shape, [(modes, self.spectrum.cutoff)])
+            return self._products.add(amplitudes, total, weight, standardize)
+        field = _inverse(self.modes.torus, self.shape, [(amplitudes, self.modes.cutoff)])
         if standardize:
             field -= field.mean(dtype=np.float64)
             weight /= _nonzero(math.sqrt(np.square(field).mean(dtype=np.float64)))
@@ -144,15 +142,22 @@ class Sampler:
         return field if total is None else np.add(total, field, out=total)
 
 
+def _std_of_amplitudes(found: Spectrum, dtype: np.dtype[Any]) -> Field:
+    """Standard deviation of the real and of the imaginary part of each mode's amplitude."""
+    variance = found.variance / 2
+    variance[..., found.self_conjugate] *= 2
+    return np.sqrt(variance, out=variance).astype(dtype)
+
+
 def superpose(
-    samplers: Sequence[Sampler], draws: Sequence[Modes], weights: Sequence[float] | None = None, standardize: bool = False
+    samplers: Sequence[Sampler], draws: Sequence[Amplitudes], weights: Sequence[float] | None = None, standardize: bool = False
 ) -> Field:
     """The weighted sum of the fields of `draws`, with one inverse transform for all periodic ones.
 
     Parameters
     ----------
     samplers, draws : sequences of one length
-        Samplers of one shape and dtype, and the modes drawn by each; the modes are used up.
+        Samplers of one shape and dtype, and the amplitudes drawn by each; the amplitudes are used up.
     weights : sequence of float, optional
         What each field is multiplied by; 1 if left out.
     standardize : bool
@@ -161,27 +166,27 @@ def superpose(
     weights = [1.0] * len(draws) if weights is None else weights
     parts = list(zip(samplers, draws, weights, strict=True))
     periodic = [
-        (_scaled(modes, sampler, weight, standardize), sampler.spectrum.cutoff)
-        for sampler, modes, weight in parts
+        (_scaled(amplitudes, sampler, weight, standardize), sampler.modes.cutoff)
+        for sampler, amplitudes, weight in parts
         if sampler.boundary == "periodic"
     ]
     total = _inverse(samplers[0].shape, samplers[0].shape, periodic) if periodic else None
-    for sampler, modes, weight in parts:
+    for sampler, amplitudes, weight in parts:
         if sampler.boundary == "open":
-            total = sampler._add_open(modes, total, weight, standardize)
+            total = sampler._add_open(amplitudes, total, weight, standardize)
     if total is None:
         raise RecipeError("superpose needs at least one field")
     return total
 
 
-def _scaled(modes: Modes, sampler: Sampler, weight: float, standardize: bool) -> Modes:
-    """The modes of a periodic field times `weight`, in place; the mean and variance are read off the modes (Parseval)."""
+def _scaled(amplitudes: Amplitudes, sampler: Sampler, weight: float, standardize: bool) -> Amplitudes:
+    """The amplitudes of a periodic field times `weight`, in place; its mean and variance are read off them (Parseval)."""
     if standardize:
-        weight /= _nonzero(_torus_std(modes, sampler.spectrum))
-        modes.flat[0] = 0
+        weight /= _nonzero(_torus_std(amplitudes, sampler.modes))
+        amplitudes.flat[0] = 0
     if weight != 1:
-        modes *= sampler.dtype.type(weight)
-    return modes
+        amplitudes *= sampler.dtype.type(weight)
+    return amplitudes
 
 
 def _nonzero(std: float) -> float:
@@ -190,21 +195,21 @@ def _nonzero(std: float) -> float:
     return std
 
 
-def _inverse(torus: Shape, window: Shape, parts: Sequence[tuple[Modes, Shape]]) -> Field:
-    """The sum of modes on `torus`, each with its cutoff, as pixels of the first `window` of each axis."""
+def _inverse(torus: Shape, window: Shape, parts: Sequence[tuple[Amplitudes, Shape]]) -> Field:
+    """The sum of the fields of amplitudes on `torus`, each with its cutoff, as pixels of the first `window` of each axis."""
     columns = max(cutoff[-1] for _, cutoff in parts) + 1
     shape = (*torus[:-1], columns)
-    modes = parts[0][0]
-    if len(parts) > 1 or modes.shape != shape:
-        modes = np.zeros(shape, modes.dtype)
+    amplitudes = parts[0][0]
+    if len(parts) > 1 or amplitudes.shape != shape:
+        amplitudes = np.zeros(shape, amplitudes.dtype)
         for part, cutoff in parts:
             for corner in itertools.product(*map(_ends, torus[:-1], part.shape[:-1], cutoff[:-1])):
                 into = (*(there for there, _ in corner), slice(part.shape[-1]))
-                modes[into] += part[tuple(here for _, here in corner)]
+                amplitudes[into] += part[tuple(here for _, here in corner)]
     if len(torus) > 1:
-        modes = scipy.fft.ifftn(modes, axes=tuple(range(len(torus) - 1)), norm="forward", overwrite_x=True)
-        modes = modes[tuple(slice(n) for n in window[:-1])]
-    field: Field = scipy.fft.irfft(modes, n=torus[-1], norm="forward")
+        amplitudes = scipy.fft.ifftn(amplitudes, axes=tuple(range(len(torus) - 1)), norm="forward", overwrite_x=True)
+        amplitudes = amplitudes[tuple(slice(n) for n in window[:-1])]
+    field: Field = scipy.fft.irfft(amplitudes, n=torus[-1], norm="forward")
     return field if torus == window else np.ascontiguousarray(field[..., : window[-1]])
 
 
@@ -215,50 +220,50 @@ def _ends(size: int, count: int, top: int) -> list[tuple[slice, slice]]:
     return [(slice(top + 1), slice(top + 1)), (slice(size - top, size), slice(count - top, count))]
 
 
-def _torus_std(modes: Modes, spectrum: Spectrum) -> float:
-    """Standard deviation over a whole torus of the field with these modes."""
-    power = 2 * _power(modes)
-    for column in spectrum.self_conjugate:
-        plane = np.atleast_1d(modes[..., column])
+def _torus_std(amplitudes: Amplitudes, box: ModeBox) -> float:
+    """Standard deviation over a whole torus of the field with these amplitudes."""
+    power = 2 * _power(amplitudes)
+    for column in box.self_conjugate:
+        plane = np.atleast_1d(amplitudes[..., column])
         mirrored = np.roll(np.flip(plane), 1, axis=tuple(range(plane.ndim)))
         power += _power((plane + mirrored.conj()) / 2) - 2 * _power(plane)
-    return math.sqrt(max(power - float(modes.flat[0].real) ** 2, 0))
+    return math.sqrt(max(power - float(amplitudes.flat[0].real) ** 2, 0))
 
 
-def _power(modes: Modes) -> float:
+def _power(amplitudes: Amplitudes) -> float:
     """Sum of |modes|², pairwise in float64."""
-    return float(np.square(modes.real).sum(dtype=np.float64) + np.square(modes.imag).sum(dtype=np.float64))
+    return float(np.square(amplitudes.real).sum(dtype=np.float64) + np.square(amplitudes.imag).sum(dtype=np.float64))
 
 
 class _ThinProducts:
     """Fields of few modes on a torus, in the window at its origin, by a product with one thin matrix an axis."""
 
-    def __init__(self, window: Shape, spectrum: Spectrum, dtype: np.dtype[Any]) -> None:
-        numbers = mode_numbers(spectrum.torus, spectrum.cutoff)
-        turns = [m.ravel() / size for m, size in zip(numbers, spectrum.torus, strict=True)]
+    def __init__(self, window: Shape, box: ModeBox, dtype: np.dtype[Any]) -> None:
+        numbers = mode_numbers(box.torus, box.cutoff)
+        turns = [m.ravel() / size for m, size in zip(numbers, box.torus, strict=True)]
         phases = [2 * math.pi * np.outer(np.arange(n), turn) for n, turn in zip(window, turns, strict=True)]
         self.window = window
         self.leading = [np.exp(1j * phase).astype(np.result_type(dtype, np.complex64)) for phase in phases[:-1]]
         columns = np.stack([np.cos(phases[-1]), -np.sin(phases[-1])], axis=-1)  # (pixels, modes, real and imaginary part)
         times = np.full(columns.shape[1], 2.0)
-        times[spectrum.self_conjugate] = 1
+        times[box.self_conjugate] = 1
         last = (columns * times[:, None]).reshape(window[-1], -1).T
         self.last = np.ascontiguousarray(last, dtype=dtype)
         self.last_mean = last.mean(axis=1)
         self.last_gram = last @ last.T
         self.last_covariance = self.last_gram - window[-1] * np.outer(self.last_mean, self.last_mean)
 
-    def add(self, modes: Modes, total: Field | None, weight: float, standardize: bool) -> Field:
+    def add(self, amplitudes: Amplitudes, total: Field | None, weight: float, standardize: bool) -> Field:
         """`total` plus `weight` times the field of `modes`; `total` is used up."""
         with one_blas_thread:
-            return self._add(modes, total, weight, standardize)
+            return self._add(amplitudes, total, weight, standardize)
 
-    def _add(self, modes: Modes, total: Field | None, weight: float, standardize: bool) -> Field:
+    def _add(self, amplitudes: Amplitudes, total: Field | None, weight: float, standardize: bool) -> Field:
         from scipy.linalg.blas import dgemm, sgemm
 
         for axis, matrix in enumerate(self.leading):
-            modes = np.moveaxis(np.tensordot(matrix, modes, axes=(1, axis)), 0, axis)
-        rows = np.ascontiguousarray(modes).view(self.last.dtype).reshape(-1, len(self.last))
+            amplitudes = np.moveaxis(np.tensordot(matrix, amplitudes, axes=(1, axis)), 0, axis)
+        rows = np.ascontiguousarray(amplitudes).view(self.last.dtype).reshape(-1, len(self.last))
         if standardize:
             mean, std = self._moments(rows)
             weight /= _nonzero(std)

@@ -43,8 +43,8 @@ MOST_THIN_MODES = 2**22
 
 
 @dataclass(frozen=True)
-class Spectrum:
-    """The modes of a torus that carry a field's variance.
+class ModeBox:
+    """The modes of a torus up to a cutoff on each axis.
 
     Attributes
     ----------
@@ -52,16 +52,10 @@ class Spectrum:
         Size N of each axis.
     cutoff : tuple of int
         Largest mode number kept on each axis, at most N // 2.
-    variance : (M_1, …, M_{d-1}, cutoff_d + 1) float64
-        E|a_m|², modes in FFT order on the leading axes and 0 … cutoff on the last one, whose negative half is implied.
-    loss : float
-        Bound on the error of the covariance at any lag inside the window, with the field's variance as unit.
     """
 
     torus: Shape
     cutoff: Shape
-    variance: FloatArray
-    loss: float
 
     @property
     def self_conjugate(self) -> list[int]:
@@ -72,6 +66,22 @@ class Spectrum:
     def thin(self, shape: Shape) -> bool:
         """Whether the modes are so few that products with matrices of cosines beat the FFT on the window `shape`."""
         return self.cutoff[-1] < THIN * self.torus[-1] / shape[-1]
+
+
+@dataclass(frozen=True)
+class Spectrum(ModeBox):
+    """The modes that carry a field's variance, and how much each carries.
+
+    Attributes
+    ----------
+    variance : (M_1, …, M_{d-1}, cutoff_d + 1) float64
+        E|a_m|², modes in FFT order on the leading axes and 0 … cutoff on the last one, whose negative half is implied.
+    loss : float
+        Bound on the error of the covariance at any lag inside the window, with the field's variance as unit.
+    """
+
+    variance: FloatArray
+    loss: float
 
 
 def mode_numbers(torus: Shape, cutoff: Shape) -> list[FloatArray]:

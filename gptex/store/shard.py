@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -77,7 +78,7 @@ def make_shard(folder: str, recipe_json: str, plan: ShardPlan) -> Shard:
         `Recipe.to_json`; as text, so that a task is small and any worker can read it.
     """
     path = Path(folder, plan.file)
-    if path.exists() and (kept := _keep(path, Recipe.from_json(recipe_json), plan)):
+    if path.exists() and (kept := _keep(path, _recipe(recipe_json), plan)):
         return kept
     return write_shard(folder, recipe_json, plan)
 
@@ -111,6 +112,12 @@ def write_shard(folder: str, recipe_json: str, plan: ShardPlan, arrays_sha256: s
     return Shard(**asdict(plan), bytes=size, sha256=sha256, arrays_sha256=digest)
 
 
+@lru_cache(maxsize=1)
+def _recipe(recipe_json: str) -> Recipe:
+    """The recipe of a task; kept for the worker's next one with the samplers set up so far."""
+    return Recipe.from_json(recipe_json)
+
+
 def _reason(error: OSError) -> str:
     """The system's word for an error, also where HDF5 wrapped it."""
     text = str(error)
@@ -122,7 +129,7 @@ def _reason(error: OSError) -> str:
 
 def _write(part: Path, recipe_json: str, plan: ShardPlan) -> str:
     """Write the file and return the SHA-256 of its arrays; one texture at a time is in memory."""
-    recipe = Recipe.from_json(recipe_json)
+    recipe = _recipe(recipe_json)
     index = range(plan.first, plan.first + plan.count)
     labels = np.array([i % recipe.n_classes for i in index], dtype="<i8")
     small = {

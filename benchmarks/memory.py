@@ -1,0 +1,43 @@
+"""Peak memory of a worker beyond an idle one, in textures of 1024² float32, whatever the shard size."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+
+import gptex
+from benchmarks.texture import two_scales
+from gptex.store.shard import ShardPlan, write_shard
+
+RECIPES = {
+    "the paper's recipe": lambda: gptex.preset("golkar-cranmer-2018"),
+    "Matern 3/2, both periodic": lambda: two_scales(boundary="periodic", kernel="matern", nu=1.5),
+}
+
+
+def peak() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(name: str, count: int) -> None:
+    """In a process of its own: write a tiny shard so that everything is imported, then a real one."""
+    recipe = RECIPES[name]()
+    small = [{"name": "a", "length_scales": [3]}, {"name": "b", "length_scales": [30], "boundary": "open"}]
+    tiny = recipe.replace(shape=[64, 64], components=small)
+    with tempfile.TemporaryDirectory() as folder:
+        write_shard(folder, tiny.to_json(), ShardPlan("train/00000.h5", "train", 0, 2))
+        idle = peak()
+        write_shard(folder, recipe.to_json(), ShardPlan("train/00001.h5", "train", 0, count))
+        more = (peak() - idle) / recipe.texture_bytes
+        print(f"{name}, {count:3} textures a shard: idle {idle / 1e6:.0f} MB, at most {more:.1f} textures more")
+
+
+def main() -> None:
+    """Print a line for each recipe and shard size."""
+    for name in RECIPES:
+        for count in (8, 64):
+            code = f"from benchmarks.memory import measure; measure({name!r}, {count})"
+            subprocess.run([sys.executable, "-c", code], check=True)
