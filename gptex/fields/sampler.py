@@ -199,10 +199,10 @@ def _inverse(torus: Shape, window: Shape, parts: Sequence[tuple[Amplitudes, Shap
     """The sum of the fields of amplitudes on `torus`, each with its cutoff, as pixels of the first `window` of each axis."""
     columns = max(cutoff[-1] for _, cutoff in parts) + 1
     shape = (*torus[:-1], columns)
-    amplitudes = parts[0][0]
-    if len(parts) > 1 or amplitudes.shape != shape:
-        amplitudes = np.zeros(shape, amplitudes.dtype)
-        for part, cutoff in parts:
+    whole = [part for part, _ in parts if part.shape == shape]
+    amplitudes = whole[0] if whole else np.zeros(shape, parts[0][0].dtype)
+    for part, cutoff in parts:
+        if part is not amplitudes:
             for corner in itertools.product(*map(_ends, torus[:-1], part.shape[:-1], cutoff[:-1])):
                 into = (*(there for there, _ in corner), slice(part.shape[-1]))
                 amplitudes[into] += part[tuple(here for _, here in corner)]

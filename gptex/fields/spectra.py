@@ -184,8 +184,7 @@ def _periodic(torus: Shape, kernel: CovarianceKernel, length_scale: float, toler
     reach = kernel.reach(tolerance * 1e-4) * kernel.extents(length_scale, dim)
     images = max(math.ceil(r / n + 0.5) for r, n in zip(reach, torus, strict=True)) if np.isfinite(reach).all() else math.inf
     if aliases > images:
-        covariance = _covariance_on_torus(torus, kernel, length_scale, int(images))
-        found = _trim(torus, _variances(covariance), 2 * dim * level)
+        found = _trim(torus, _variances(torus, kernel, length_scale, images=int(images)), 2 * dim * level)
         return replace(found, loss=found.loss + tolerance / 100)  # for the images left out
     cutoff = tuple(min(math.ceil(k * n / (2 * math.pi)), n // 2) for k, n in zip(band, torus, strict=True))
     numbers = mode_numbers(torus, cutoff)
@@ -208,7 +207,7 @@ def _open(shape: Shape, kernel: CovarianceKernel, length_scale: float, tolerance
         return replace(found, loss=found.loss + tolerance / 2)
 
     def cut_off(torus: Shape) -> Spectrum:
-        variance = _variances(_covariance_on_torus(torus, kernel, length_scale, 0) * _cutoff_function(shape, torus))
+        variance = _variances(torus, kernel, length_scale, window=shape)
         negative = -float((np.minimum(variance, 0) * _multiplicity(torus)).sum())
         found = _trim(torus, variance, tolerance / 2)
         return replace(found, loss=found.loss + negative)
@@ -246,37 +245,38 @@ def _fast_torus(sizes: Sequence[float]) -> Shape:
     return tuple(int(scipy.fft.next_fast_len(math.ceil(size), real=True)) for size in sizes)
 
 
-def _cutoff_function(shape: Shape, torus: Shape) -> FloatArray:
-    """1 on the lags of the window, falling smoothly to 0 at half the torus, a product over the axes."""
-    from scipy.special import erfc
+def _variances(
+    torus: Shape, kernel: CovarianceKernel, length_scale: float, images: int = 0, window: Shape | None = None
+) -> FloatArray:
+    """Variance of each mode of the half spectrum of `torus`, negative where the covariance is none.
 
-    product: FloatArray = np.ones((1,) * len(torus))
-    for axis, (n, size) in enumerate(zip(shape, torus, strict=True)):
-        lag = np.abs(np.fft.fftfreq(size, 1 / size))
-        fall = (lag - (n - 1)) / (size / 2 - (n - 1))  # 0 at the window's last lag, 1 at half the torus
-        values = np.where(fall > 0, erfc(8.8 * (fall - 0.5)) / 2, 1.0)
-        product = product * values.reshape([-1 if a == axis else 1 for a in range(len(torus))])
-    return product
-
-
-def _covariance_on_torus(torus: Shape, kernel: CovarianceKernel, length_scale: float, images: int) -> FloatArray:
-    """Covariance at every lag of `torus`, summed over its images up to `images` away on each axis."""
-    aligned = kernel.aspect == 1 or np.count_nonzero(np.abs(kernel.direction(len(torus))) > 1e-15) == 1
-    lags = [np.fft.fftfreq(size, 1 / size) for size in torus]
-    if aligned:  # even in each lag: one orthant is enough
-        lags = [np.arange(size // 2 + 1.0) for size in torus]
+    The covariance is summed over images up to `images` away on each axis, or cut off smoothly outside the lags of `window`.
+    """
+    even = kernel.aspect == 1 or np.count_nonzero(np.abs(kernel.direction(len(torus))) > 1e-15) == 1
+    lags: list[FloatArray] = [np.arange(n // 2 + 1.0) if even else np.asarray(np.fft.fftfreq(n, 1 / n)) for n in torus]
     covariance: FloatArray = np.zeros([len(lag) for lag in lags])
     for shift in itertools.product(range(-images, images + 1), repeat=len(torus)):
-        moved = np.ix_(*(lag + s * size for lag, s, size in zip(lags, shift, torus, strict=True)))
+        moved = np.ix_(*(lag + s * n for lag, s, n in zip(lags, shift, torus, strict=True)))
         covariance += kernel.covariance(moved, length_scale)
-    if aligned:
-        covariance = covariance[np.ix_(*(np.minimum(np.arange(n), n - np.arange(n)) for n in torus))]
-    return covariance
+    if window is not None:
+        for factor in np.ix_(*(_cutoff(lag, n, inside) for lag, n, inside in zip(lags, torus, window, strict=True))):
+            covariance *= factor
+    if not even:
+        return np.asarray(scipy.fft.rfftn(covariance).real / math.prod(torus))
+    folds = [np.minimum(np.arange(n), n - np.arange(n)) for n in torus]
+    for axis, fold in enumerate(folds):  # even in each lag: one orthant is enough, and the transform is real
+        covariance = scipy.fft.rfft(covariance.take(fold, axis), axis=axis).real
+    for axis, fold in enumerate(folds[:-1]):
+        covariance = covariance.take(fold, axis)
+    return covariance / math.prod(torus)
 
 
-def _variances(covariance: FloatArray) -> FloatArray:
-    """Variance of each mode of the half spectrum, negative where the covariance is none."""
-    return np.asarray(scipy.fft.rfftn(covariance).real / covariance.size)
+def _cutoff(lags: FloatArray, size: int, window: int) -> FloatArray:
+    """1 at the lags of the window, falling smoothly to 0 at half the torus, along one axis."""
+    from scipy.special import erfc
+
+    fall = (np.abs(lags) - (window - 1)) / (size / 2 - (window - 1))  # 0 at the window's last lag, 1 at half the torus
+    return np.where(fall > 0, erfc(8.8 * (fall - 0.5)) / 2, 1.0)
 
 
 def _multiplicity(torus: Shape) -> FloatArray:
@@ -290,8 +290,7 @@ def _multiplicity(torus: Shape) -> FloatArray:
 
 def _trim(torus: Shape, variance: FloatArray, budget: float) -> Spectrum:
     """Drop the outer modes that together carry less than `budget` of the variance, and negative variances."""
-    variance = np.maximum(variance, 0)
-    weighted = variance * _multiplicity(torus)
+    weighted = np.maximum(variance, 0) * _multiplicity(torus)
     total = float(weighted.sum())
     cutoff = []
     for axis, size in enumerate(torus):
@@ -304,8 +303,9 @@ def _trim(torus: Shape, variance: FloatArray, budget: float) -> Spectrum:
         cutoff.append(int(np.argmax(beyond <= budget * total / len(torus))))
     kept = tuple(cutoff)
     index = np.ix_(*(numbers.ravel().astype(int) for numbers in mode_numbers(torus, kept)))
-    box = variance[index]
-    loss = total - float((weighted[index]).sum())
+    box = weighted[index]
+    loss = total - float(box.sum())
+    box /= _multiplicity(torus)[: kept[-1] + 1]
     return Spectrum(torus, kept, box, max(loss, 0.0))
 
 

@@ -100,7 +100,9 @@ class Manifest(BaseModel):
         except OSError as error:
             raise DatasetError(f"cannot read {path}: {error.strerror}") from None
         except ValueError as error:
-            raise DatasetError(f"{path} is not JSON ({error}): `gptex generate` with the same recipe writes it again") from None
+            raise DatasetError(
+                f"{path} is not JSON ({error}): delete it and run the same `gptex generate` again, which keeps right shards"
+            ) from None
         found = data.get("format") if isinstance(data, dict) else None
         if isinstance(found, int) and found > FORMAT:
             raise DatasetError(f"{path} has format {found}, this gptex reads up to {FORMAT}: upgrade gptex")

@@ -63,6 +63,8 @@ class WorkerPool(Executor):
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **ONE_THREAD})
         self._mine.process = process
         self._processes.append(process)
+        if self._killed:  # since the question above
+            process.kill()
         pickle.dump(sys.path, cast("IO[bytes]", process.stdin))
         return process
 
