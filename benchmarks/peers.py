@@ -36,10 +36,9 @@ def with_fyeldgenerator(seed: int) -> np.ndarray:
 
 
 def with_gstools(seed: int) -> np.ndarray:
-    """GSTools' field by its Fourier method, on as many modes as gptex draws along an axis."""
+    """GSTools' field by its default method, a sum of 1000 random waves, which is no exact Gaussian field."""
     model = gstools.Gaussian(dim=2, var=1, len_scale=SCALE * np.sqrt(np.pi / 2))
-    srf = gstools.SRF(model, generator="Fourier", period=[SIZE, SIZE], mode_no=[200, 200], seed=seed)
-    return srf.structured([np.arange(SIZE), np.arange(SIZE)])
+    return gstools.SRF(model, seed=seed).structured([np.arange(SIZE), np.arange(SIZE)])
 
 
 def with_setup(seed: int) -> np.ndarray:
@@ -48,7 +47,7 @@ def with_setup(seed: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Print times and standard deviations; a true field has standard deviation 1."""
+    """Print the times."""
     warnings.simplefilter("ignore")
     sampler = gptex.Sampler((SIZE, SIZE), "squared-exponential", SCALE)
     makers = {
@@ -58,9 +57,5 @@ def main() -> None:
         "FyeldGenerator": with_fyeldgenerator,
     }
     times = in_turn({name: (lambda make=make: make(0)) for name, make in makers.items()}, 10)
-    times[f"GSTools {gstools.__version__}, Fourier, 200 x 200 modes"] = in_turn({"": lambda: with_gstools(0)}, 1)[""]
+    times[f"GSTools {gstools.__version__}, 1000 random waves"] = in_turn({"": lambda: with_gstools(0)}, 1)[""]
     table(times, "gptex, set up")
-    print()
-    for name, make in makers.items():
-        variance = np.mean([np.mean(make(seed) ** 2) for seed in range(20)])
-        print(f"{name:<58} standard deviation of 20 fields {np.sqrt(variance):.4f}")
