@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -28,14 +30,29 @@ class OneBlasThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._limit = self._controller.limit(limits=1, user_api="blas")
+                with _control_of_openblas():
+                    self._limit = self._controller.limit(limits=1, user_api="blas")
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._limit.restore_original_limits()
+                with _control_of_openblas():
+                    self._limit.restore_original_limits()
+
+
+@contextmanager
+def _control_of_openblas() -> Iterator[None]:
+    """In new versions of threadpoolctl one thread holds OpenBLAS's limits and calls from others do nothing: take, give back."""
+    from threadpoolctl import OpenBLASController
+
+    clear = getattr(OpenBLASController, "clear_controlling_thread", lambda force: None)
+    clear(force=True)
+    try:
+        yield
+    finally:
+        clear(force=True)
 
 
 one_blas_thread = OneBlasThread()

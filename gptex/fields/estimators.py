@@ -46,6 +46,8 @@ def radial_power_spectrum(field: npt.ArrayLike, bins: int | None = None) -> Radi
     True
     """
     values = _checked(field)
+    if bins is not None and bins < 1:
+        raise GptexError(f"a spectrum has at least one bin, not {bins}")
     power = np.abs(scipy.fft.fftn(values)) ** 2 / values.size
     square = sum(np.square(k) for k in np.ix_(*(2 * math.pi * np.fft.fftfreq(n) for n in values.shape)))
     k = np.sqrt(square).ravel()[1:]

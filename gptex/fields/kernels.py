@@ -164,7 +164,7 @@ class Matern(CovarianceKernel):
     Closed forms serve ν = 1/2, 3/2 and 5/2. The spectral density along one axis is Student's t with 2ν degrees of freedom.
 
     >>> float(Matern(nu=1.5).correlation(1.0).round(6))
-    0.483336
+    0.483358
     """
 
     nu: float = 1.5
@@ -251,13 +251,23 @@ class RationalQuadratic(CovarianceKernel):
         from scipy.special import gammaln, kve
 
         q = np.asarray(q, dtype=np.float64)
+        if self.alpha > MAX_BESSEL_NU:
+            return self._mixture(q, dim)
         order = self.alpha - dim / 2
         z = math.sqrt(2 * self.alpha) * q
         constant = dim / 2 * math.log(2 * math.pi * self.alpha) - gammaln(self.alpha)
         at_zero = math.exp(constant + gammaln(order)) if order > 0 else math.inf
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             density = np.exp(constant + math.log(2) + order * np.log(z / 2) + np.log(kve(order, z)) - z)
-        return np.where(np.isfinite(density), np.minimum(density, at_zero), at_zero)
+        density = np.where(np.isfinite(density), np.minimum(density, at_zero), at_zero)
+        return np.where(z < 1e4, density, 0.0)  # K is not to be had for z above 1e9
+
+    def _mixture(self, q: FloatArray, dim: int) -> FloatArray:
+        """E[(2π/t)^(d/2) e^(-q²/2t)] for t ~ Gamma(α, α), by the trapezoidal rule in log t around the peak t = 1."""
+        logs = np.linspace(-12, 12, 241) / math.sqrt(self.alpha)
+        weights = np.exp(self.alpha * (logs - np.expm1(logs)))
+        weights = weights / weights.sum() * (2 * math.pi * np.exp(-logs)) ** (dim / 2)
+        return np.asarray(sum(w * np.exp(-(q**2) / 2 * math.exp(-log_t)) for log_t, w in zip(logs, weights, strict=True)))
 
     def reach(self, level: float) -> float:
         exponent = -math.log(level) / self.alpha
@@ -286,7 +296,10 @@ class PowerSpectrum(Kernel):
         super().__post_init__()
         if callable(self.power):
             return
-        table = np.asarray(self.power, dtype=np.float64)
+        try:
+            table = np.asarray(self.power, dtype=np.float64)
+        except (TypeError, ValueError):
+            table = np.empty(0)
         if table.ndim != 2 or table.shape[1] != 2 or len(table) < 2:
             raise RecipeError("a spectrum is a callable or a table of at least two rows (q, P)")
         if not np.isfinite(table).all() or (table < 0).any() or (np.diff(table[:, 0]) <= 0).any():

@@ -227,7 +227,8 @@ def _torus_std(amplitudes: Amplitudes, box: ModeBox) -> float:
         plane = np.atleast_1d(amplitudes[..., column])
         mirrored = np.roll(np.flip(plane), 1, axis=tuple(range(plane.ndim)))
         power += _power((plane + mirrored.conj()) / 2) - 2 * _power(plane)
-    return math.sqrt(max(power - float(amplitudes.flat[0].real) ** 2, 0))
+    variance = power - float(amplitudes.flat[0].real) ** 2
+    return math.sqrt(variance) if variance > 1e-6 * power else 0.0  # 0 but for rounding
 
 
 def _power(amplitudes: Amplitudes) -> float:

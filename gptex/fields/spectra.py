@@ -112,12 +112,12 @@ def spectrum(shape: Shape, kernel: Kernel, length_scale: float, boundary: Bounda
         raise RecipeError(f"tolerance must be from {SMALLEST_TOLERANCE:g} to 1, not {tolerance}")
     if boundary not in ("periodic", "open"):
         raise RecipeError(f"boundary must be periodic or open, not {boundary!r}")
+    if not isinstance(kernel, CovarianceKernel | PowerSpectrum):
+        raise RecipeError(f"a kernel must be a CovarianceKernel or a PowerSpectrum, not {kernel!r}")
     kernel.direction(len(shape))  # refuses what the dimension does not allow
     if isinstance(kernel, PowerSpectrum):
         build = _tabulated if boundary == "periodic" else _tabulated_open
         return build(shape, kernel, length_scale, tolerance)
-    if not isinstance(kernel, CovarianceKernel):
-        raise RecipeError(f"a kernel must be a CovarianceKernel or a PowerSpectrum, not {kernel!r}")
     _check_length_scale(shape, kernel, length_scale, boundary)
     if boundary == "periodic":
         return _periodic(shape, kernel, length_scale, tolerance)
@@ -177,11 +177,12 @@ def _largest(too_large: Callable[[float], bool], length_scale: float) -> float:
 def _periodic(torus: Shape, kernel: CovarianceKernel, length_scale: float, tolerance: float) -> Spectrum:
     """Spectrum of the covariance summed over the images of `torus`."""
     dim = len(torus)
-    level = tolerance / (4 * dim)
+    level = tolerance / (4 * dim * (1 + LARGEST_IMAGE_SHARE))  # a sum over modes is the integral and its images
     axis_scales = kernel.axis_length_scales(length_scale, dim)
     band = kernel.band_limit(level) / axis_scales  # radians per pixel
-    aliases = max(0, math.ceil((band.max() / math.pi - 1) / 2))
-    reach = kernel.reach(tolerance * 1e-4) * kernel.extents(length_scale, dim)
+    # A sum over the modes left out is below the integral from one mode further in, hence the 2 / n.
+    aliases = max(0, math.ceil(((band / math.pi + 2 / np.asarray(torus)).max() - 1) / 2))
+    reach = _reach_of_images(kernel, tolerance * 1e-4) * kernel.extents(length_scale, dim)
     images = max(math.ceil(r / n + 0.5) for r, n in zip(reach, torus, strict=True)) if np.isfinite(reach).all() else math.inf
     if aliases > images:
         found = _trim(torus, _variances(torus, kernel, length_scale, images=int(images)), 2 * dim * level)
@@ -193,13 +194,13 @@ def _periodic(torus: Shape, kernel: CovarianceKernel, length_scale: float, toler
         wavenumbers = [2 * math.pi * (m / n + s) for m, n, s in zip(numbers, torus, shift, strict=True)]
         variance += kernel.spectral_density(kernel.scaled_wavenumber(wavenumbers, length_scale), dim)
     variance *= kernel.aspect * length_scale**dim / math.prod(torus)
-    return Spectrum(torus, cutoff, variance, loss=2 * dim * level)  # aliases left out, and modes left out
+    return Spectrum(torus, cutoff, variance, loss=tolerance / 2)  # aliases left out, and modes left out
 
 
 def _open(shape: Shape, kernel: CovarianceKernel, length_scale: float, tolerance: float) -> Spectrum:
     """Spectrum of a torus whose window of `shape` has the kernel itself as covariance: few modes, or else few points."""
     extents = kernel.extents(length_scale, len(shape))
-    reach = kernel.reach(tolerance / (2 * 3 ** len(shape)))  # 3^d - 1 neighbouring images take half the tolerance
+    reach = _reach_of_images(kernel, tolerance / (2 * 3 ** len(shape)))  # 3^d - 1 neighbouring images take half the tolerance
     band = kernel.band_limit(tolerance / (8 * len(shape))) / kernel.axis_length_scales(length_scale, len(shape))
 
     def clear_of_images(torus: Shape) -> Spectrum:
@@ -214,9 +215,14 @@ def _open(shape: Shape, kernel: CovarianceKernel, length_scale: float, tolerance
 
     clear = [n + reach * extent for n, extent in zip(shape, extents, strict=True)]
     modes = band * np.asarray(clear) / (2 * math.pi)
-    if band.max() < math.pi and modes[-1] < THIN * clear[-1] / shape[-1] and np.prod(2 * modes + 1) < MOST_THIN_MODES:
+    if (
+        math.isfinite(reach)
+        and band.max() < math.pi
+        and modes[-1] < THIN * clear[-1] / shape[-1]
+        and np.prod(2 * modes + 1) < MOST_THIN_MODES
+    ):
         return clear_of_images(tuple(math.ceil(size) for size in clear))
-    tori = [(_fast_torus(clear), clear_of_images)] if max(clear) < LARGEST_TORUS else []
+    tori = [(_fast_torus(clear), clear_of_images)] if max(clear) <= LARGEST_TORUS else []
     for margin in (0.5, 1, 2, 4, 8, 16, 32):
         beyond = [2 * (n + margin * extent) for n, extent in zip(shape, extents, strict=True)]
         tori.append((_fast_torus(beyond), cut_off))
@@ -228,12 +234,21 @@ def _open(shape: Shape, kernel: CovarianceKernel, length_scale: float, tolerance
             if found.loss <= tolerance:
                 return found
             best = min(best, found.loss)
-    advice = f"accept a loss with tolerance = {10 ** math.ceil(math.log10(best)):g}, " if best < 0.1 else ""
+    advice = f"accept a loss with tolerance = {10 ** math.ceil(math.log10(2 * best)):g}, " if best < 0.05 else ""
     raise RecipeError(
         f"no affordable torus (up to {affordable} points) holds an open {'x'.join(map(str, shape))} {kernel.name} field of "
         f"length scale {length_scale:g} to {tolerance:g}: {advice}use a shorter length scale, a smaller grid, or a "
         "faster-falling kernel"
     )
+
+
+def _reach_of_images(kernel: CovarianceKernel, level: float) -> float:
+    """Scaled distance at which an image adds less than `level` and those behind it nothing; inf if the kernel's tail is heavy.
+
+    Squaring the level doubles the reach of an exponential and squares that of a power law.
+    """
+    reach = kernel.reach(level)
+    return reach if kernel.reach(level**2) < 2.5 * reach else math.inf
 
 
 def _affordable_points(shape: Shape) -> int:
@@ -335,7 +350,7 @@ def _tabulated_open(shape: Shape, kernel: PowerSpectrum, length_scale: float, to
             return replace(found, loss=change + found.loss)
         best = min(best, change)
         torus, found, covariance = larger, next_found, next_covariance
-    advice = f": accept a loss with tolerance = {10 ** math.ceil(math.log10(best) + 0.1):g}" if best < 0.1 else ""
+    advice = f": accept a loss with tolerance = {10 ** math.ceil(math.log10(2 * best)):g}" if best < 0.05 else ""
     raise RecipeError(
         f"the covariance of this spectrum at length scale {length_scale:g} still changes by {best:.1e} with the size of the "
         f"torus{advice}; use boundary periodic, a smoother spectrum, or a shorter length scale"

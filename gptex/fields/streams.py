@@ -57,7 +57,8 @@ def stream(seed: int, *key: int) -> np.random.PCG64:
 def complex_normals(bits: np.random.PCG64, std: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.complexfloating[Any, Any]]:
     """Complex numbers with independent normal real and imaginary parts, each of standard deviation `std`.
 
-    The shape is that of `std`, the precision too; float32 and float64 agree to rounding.
+    The shape is that of `std`, the precision too. float32 and float64 agree to rounding: to 1e-6 on the whole, less well in
+    the rare pairs of radius near 0, where u is near 1.
     """
     real = std.dtype.type
     flat_std = std.ravel()
