@@ -20,8 +20,8 @@ _HOME = {
     "Component": "gptex.recipe",
     "Recipe": "gptex.recipe",
     "Texture": "gptex.recipe",
-    "preset": "gptex.recipe",
-    "presets": "gptex.recipe",
+    "preset": "gptex.catalog",
+    "presets": "gptex.catalog",
     "generate": "gptex.store",
     "plan": "gptex.store",
     "repair": "gptex.store",
@@ -50,9 +50,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from gptex.catalog import preset, presets
     from gptex.errors import DatasetError, GptexError, MissingExtraError, RecipeError
     from gptex.fields.sampler import Sampler, sample
-    from gptex.recipe import Component, Recipe, Texture, preset, presets
+    from gptex.recipe import Component, Recipe, Texture
     from gptex.show import preview
     from gptex.store import generate, plan, repair, verify
 

@@ -12,7 +12,6 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -56,7 +55,7 @@ class _Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
 
-    def __init__(self, **data: Any) -> None:
+    def __init__(self, /, **data: Any) -> None:
         try:
             super().__init__(**data)
         except ValidationError as error:
@@ -65,7 +64,7 @@ class _Model(BaseModel):
     def __reduce__(self) -> Any:
         return type(self)._from_data, (self.model_dump(),)  # the plain data, not the samplers set up so far
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, /, **changes: Any) -> Self:
         """The same with other values for some keys, checked anew."""
         return type(self)(**{**self.model_dump(), **changes})
 
@@ -144,12 +143,18 @@ class Component(_Model):
     spectrum: Annotated[tuple[tuple[float, float], ...] | Callable[..., Any] | None, BeforeValidator(_table)] = None
     tolerance: float = Field(DEFAULT_TOLERANCE, ge=SMALLEST_TOLERANCE, lt=1)
 
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, name: str) -> str:
+        return check_name(name)
+
     @field_validator("length_scales")
     @classmethod
     def _distinct(cls, length_scales: tuple[float, ...]) -> tuple[float, ...]:
-        for scale in length_scales:
-            if length_scales.count(scale) > 1:
-                raise RecipeError(f"length scale {scale:g} stands twice")
+        names = [f"{scale:.12g}" for scale in length_scales]  # as in the classes' names
+        for name in names:
+            if names.count(name) > 1:
+                raise RecipeError(f"length scale {name} stands twice")
         return length_scales
 
     @model_validator(mode="after")
@@ -160,6 +165,8 @@ class Component(_Model):
     @cached_property
     def kernel_object(self) -> Kernel:
         """The kernel with its parameters."""
+        if self.spectrum is not None and self.kernel != "spectrum":
+            raise RecipeError(f"kernel {self.kernel} has no parameter 'spectrum', which goes with kernel spectrum")
         given = {"nu": self.nu, "alpha": self.alpha, "power": self.spectrum}
         parameters = {key: value for key, value in given.items() if value is not None}
         return kernel_by_name(self.kernel, aspect=self.aspect, angle=self.angle, **parameters)
@@ -214,9 +221,7 @@ class Recipe(_Model):
     @field_validator("name")
     @classmethod
     def _printable(cls, name: str) -> str:
-        if not name.isprintable():
-            raise RecipeError(f"a name is printable text, not {name!r}")
-        return name
+        return check_name(name)
 
     @field_validator("shape")
     @classmethod
@@ -248,6 +253,9 @@ class Recipe(_Model):
                 component.kernel_object.direction(len(self.shape))
             except RecipeError as error:
                 raise RecipeError(f"component {component.name!r}: {error}") from None
+        largest = float(np.finfo(self.dtype).max) / 100  # no normal is larger than 7
+        if sum(abs(component.weight) for component in self.components) + self.noise_std > largest:
+            raise RecipeError(f"components: weights and noise_std of more than {largest:.3g} in all do not fit {self.dtype}")
         if self.n_classes > MAX_CLASSES:
             raise RecipeError(f"components: {self.n_classes} classes are more than {MAX_CLASSES}")
         if self._storable() and (size := len(self.to_json().encode())) >= MAX_RECIPE_BYTES:
@@ -282,6 +290,8 @@ class Recipe(_Model):
 
     def count(self, split: str) -> int:
         """Number of textures in `split`."""
+        if split not in self.splits:
+            raise RecipeError(f"the recipe counts no split {split!r}: {nearest(split, list(self.splits))}")
         return self.splits[split] * self.n_classes
 
     @property
@@ -302,7 +312,10 @@ class Recipe(_Model):
             If the recipe cannot be honoured on its grid, or the index is negative.
         """
         check_split(split)
-        index = operator.index(index)
+        try:
+            index = operator.index(index)
+        except TypeError:
+            raise RecipeError(f"a texture's index is a whole number, not {index!r}") from None
         if not 0 <= index < 2**63:
             raise RecipeError(f"a texture's index is from 0 to 2**63 - 1, not {index}")
         label = index % self.n_classes
@@ -411,6 +424,13 @@ class Recipe(_Model):
         return dict(self.model_dump(mode="json", exclude_none=True))
 
 
+def check_name(name: str) -> str:
+    """`name` if it is printable text: it must fit on a line."""
+    if not name.isprintable():
+        raise RecipeError(f"a name is printable text, not {name!r}")
+    return name
+
+
 def check_split(name: str) -> str:
     """`name` if it can be a split's name: it is also a folder's."""
     if not isinstance(name, str) or not SPLIT_NAME.fullmatch(name):
@@ -423,30 +443,3 @@ def _toml_lines(table: dict[str, Any]) -> Iterator[str]:
     for key, value in table.items():
         bare = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
         yield f"{bare} = {json.dumps(value, ensure_ascii=False)}"
-
-
-def data_cards() -> Traversable:
-    """The folder of data cards: inside the installed package, or beside it in a checkout."""
-    package = files("gptex")
-    installed = package / "data_cards"
-    return installed if installed.is_dir() else Path(str(package)).parent / "data_cards"
-
-
-def presets() -> list[str]:
-    """Names of the recipes that come with gptex.
-
-    >>> "golkar-cranmer-2018" in presets()
-    True
-    """
-    return sorted(card.name for card in data_cards().iterdir() if (card / "recipe.toml").is_file())
-
-
-def preset(name: str) -> Recipe:
-    """The recipe called `name` that comes with gptex.
-
-    >>> preset("golkar-cranmer-2018").classes
-    ('9.5-80', '10-80', '9.5-140', '10-140')
-    """
-    if name not in presets():
-        raise RecipeError(f"there is no preset {name!r}: {nearest(name, presets())}")
-    return Recipe.read(data_cards() / name / "recipe.toml")

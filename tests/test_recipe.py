@@ -20,6 +20,7 @@ import pytest
 import gptex
 from gptex import Component, Recipe, RecipeError, Sampler
 from gptex.fields import superpose
+from gptex.fields.streams import normals
 
 # -- helpers
 
@@ -48,7 +49,7 @@ def everything():
         {"kernel": "rational-quadratic", "alpha": 2.5, "length_scales": [4], "aspect": 2.0, "angle": -30},
         {"kernel": "spectrum", "spectrum": [[0, 0], [0.1, 2.5], [3, 0.5]], "length_scales": [1], "tolerance": 1e-3},
     ]
-    names = ["plain", 'a "quoted" \\ one', "größe ℓ 長さ", "two\nlines\tand a tab", "[components] # = '"]
+    names = ["plain", 'a "quoted" \\ one', "größe ℓ 長さ", "it's = 1 # no comment", "[components] # = '"]
     return Recipe(
         name='name with "quotes", \\ and ℓ',
         shape=[64, 48, 3],
@@ -98,7 +99,7 @@ def test_toml_is_what_any_toml_reader_reads():
     assert data["shape"] == [64, 48, 3]
     assert data["seed"] == 2**128 - 1
     assert data["splits"] == {"train": 25, "größe_1": 1, "1-val": 2**40 - 1}
-    assert [c["name"] for c in data["components"]][3] == "two\nlines\tand a tab"
+    assert [c["name"] for c in data["components"]][3] == "it's = 1 # no comment"
     assert data["components"][1]["length_scales"] == [1e-3, 1 / 3, 1e22]
     assert data["components"][4]["spectrum"] == [[0, 0], [0.1, 2.5], [3, 0.5]]
 
@@ -296,14 +297,18 @@ def test_an_index_out_of_range_is_refused(index):
 # -- what a texture is the sum of
 
 
-def by_hand(recipe, split, index, standardize):
-    """The texture of a recipe without noise as the design page words it, in float64."""
+def stream(recipe, split, index, j):
+    """Random bits of component `j` as the design page words it: SeedSequence(seed, (split key, index, component))."""
     key = int.from_bytes(hashlib.sha256(split.encode()).digest()[:8], "big") | 1 << 63
+    return np.random.PCG64(np.random.SeedSequence(recipe.seed, spawn_key=(key, index, j)))
+
+
+def by_hand(recipe, split, index, standardize):
+    """The texture of a recipe without noise as the sum of its fields, in float64."""
     total = np.zeros(recipe.shape)
     for j, (part, scale) in enumerate(zip(recipe.components, recipe.length_scales(index % recipe.n_classes), strict=True)):
-        bits = np.random.PCG64(np.random.SeedSequence(recipe.seed, spawn_key=(key, index, j)))
         sampler = Sampler(recipe.shape, part.kernel, scale, boundary=part.boundary, dtype="float64")
-        field = superpose([sampler], [sampler.draw(bits)])
+        field = superpose([sampler], [sampler.draw(stream(recipe, split, index, j))])
         if standardize:
             field = (field - field.mean()) / field.std()
         total += part.weight * field
@@ -385,11 +390,13 @@ def test_noise_is_white_and_has_its_standard_deviation(dtype):
         assert abs(lagged - (shift == (0, 0, 0))) < 5 * math.sqrt((2 if shift == (0, 0, 0) else 1) / count) + 1e-3
 
 
-def test_noise_is_independent_of_the_fields():
-    """σ of the correlation with a field of ℓ = 1 is 1/64; the bound is 6 σ, false alarm 2e-9."""
-    field = one_field().texture("train", 0).image
-    noise = one_field(noise_std=1).texture("train", 0).image - field
+def test_noise_is_independent_of_the_field_and_of_the_normals_that_made_it():
+    """σ of each correlation is 1/64; the bound is 6 σ, false alarm 2e-9."""
+    recipe = one_field(noise_std=1)
+    field = recipe.replace(noise_std=0).texture("train", 0).image
+    noise = recipe.texture("train", 0).image - field
     assert abs(correlation(noise, field)) < 6 / 64
+    assert abs(correlation(noise, normals(stream(recipe, "train", 0, 0), recipe.shape, "float32"))) < 6 / 64
 
 
 def test_float32_float64_and_float16_textures_agree_to_rounding():
@@ -503,6 +510,7 @@ def test_a_table_of_a_callable_gives_nearly_the_same_texture():
         ("splits", {"a b": 1}, "letters, digits"),
         ("splits", {"a" * 65: 1}, "64"),
         ("splits", {"Train": 1, "train": 1}, "twice"),
+        ("components", [{"name": "a", "length_scales": [2], "weight": 1e39}], "weight"),
     ],
 )
 def test_a_bad_value_of_a_recipe_is_named_with_its_key(key, value, says):
@@ -589,6 +597,11 @@ def test_two_components_of_one_name_are_refused():
 def test_more_classes_than_anyone_wants_are_refused():
     parts = [component(name=str(n), length_scales=range(1, 51)) for n in range(3)]
     assert "125000 classes" in refusal(lambda: two_scales(components=parts))
+
+
+def test_weights_beyond_the_range_of_the_images_are_refused():
+    assert "float16" in refusal(lambda: two_scales(dtype="float16", components=[component(weight=1e5)]))
+    assert "float16" in refusal(lambda: two_scales(dtype="float16", noise_std=1e5))
 
 
 def test_anisotropy_in_one_dimension_is_refused_with_the_components_name():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shlex
 import signal
@@ -45,6 +47,8 @@ def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
 def main() -> NoReturn:
     """Run the command line; exits with 0, 1 (error), 2 (usage), 130 (interrupt) or 143 (terminated)."""
     signal.signal(signal.SIGTERM, _on_sigterm)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has ℓ, nor the letters of every folder
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -56,10 +60,14 @@ def main() -> NoReturn:
         click.echo(f"gptex: {error}", err=True)
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt) as stop:
-        command = shlex.join(["gptex", *sys.argv[1:]])
+        command = shlex.join(["gptex", *(word for word in sys.argv[1:] if word != "--overwrite")])  # not what is done so far
         resumes = sys.argv[1:2] in (["generate"], ["repair"])
         click.echo(f"\ngptex: stopped; to go on: {command}" if resumes else "\ngptex: stopped", err=True)
         sys.exit(143 if isinstance(stop, _Terminated) or isinstance(stop.__context__, _Terminated) else 130)
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            click.echo(f"gptex: {error.strerror}", err=True)
+        elif error.errno != errno.EPIPE:  # the reader of our output has gone, as `head` does
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -56,7 +56,7 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         """A number of bytes."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(\w*)", value)
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*(\w*)", value)
         if not match or match[2] not in UNITS or float(match[1]) * UNITS[match[2]] < 1:
             self.fail(f"{value!r} is not a size such as 64MB or 256MiB", param, ctx)
         return int(float(match[1]) * UNITS[match[2]])
@@ -107,23 +107,20 @@ def recipe_options(function: F) -> F:
 
 def recipe_from(**options: Any) -> Recipe:
     """The recipe that the options ask for."""
-    from gptex.recipe import Recipe, preset
-
     ways = [name for name, key in (("--preset", "preset"), ("--recipe", "recipe_file"), ("--size", "size")) if options[key]]
     if len(ways) != 1:
         given = f", not {' and '.join(ways)}" if ways else ""
         raise click.UsageError(f"say what to make with one of --preset, --recipe, or --size with --scales{given}")
     for key in ("scales", "weights", "kernel", "nu", "alpha", "boundary"):
-        if options[key] and not options["size"]:
+        if options[key] not in (None, ()) and not options["size"]:
             raise click.UsageError(f"--{key} makes a new recipe with --size; {ways[0]} has its own")
     if options["per_class"] is not None and options["splits"]:
         raise click.UsageError("--per-class and --split both say how many: use one of them")
-    if options["preset"]:
-        recipe = preset(options["preset"])
-    elif options["recipe_file"]:
-        recipe = Recipe.read(options["recipe_file"])
-    else:
-        recipe = _new_recipe(**options)
+    names = [name for name, _ in options["splits"]]
+    for name in names:
+        if names.count(name) > 1:
+            raise click.UsageError(f"--split {name} is given twice")
+    recipe = _new_recipe(**options) if options["size"] else _known_recipe(options["preset"], options["recipe_file"])
     changes = {key: options[key] for key in ("seed", "dtype", "standardize", "noise_std") if options[key] is not None}
     if options["splits"]:
         changes["splits"] = dict(options["splits"])
@@ -132,9 +129,14 @@ def recipe_from(**options: Any) -> Recipe:
     return recipe.replace(**changes) if changes else recipe
 
 
-def _new_recipe(**options: Any) -> Recipe:
-    from gptex.recipe import Component, Recipe
+def _known_recipe(name: str | None, file: Path | None) -> Recipe:
+    from gptex.catalog import preset
+    from gptex.recipe import Recipe
 
+    return Recipe.read(file) if file else preset(str(name))
+
+
+def _new_recipe(**options: Any) -> Recipe:
     scales = options["scales"]
     if not scales:
         raise click.UsageError("--size needs --scales, once for each component")
@@ -148,6 +150,10 @@ def _new_recipe(**options: Any) -> Recipe:
     for option, kernel in (("nu", "matern"), ("alpha", "rational-quadratic")):
         if options[option] is not None and kernel not in kernels:
             raise click.UsageError(f"--{option} goes with --kernel {kernel}")
+    weights = each("--weights", options["weights"] or [], 1.0)
+    boundaries = each("--boundary", options["boundary"], "periodic")
+    from gptex.recipe import Component, Recipe  # after what is wrong without it, which is then told at once
+
     components = [
         Component(
             name=f"component-{number}",
@@ -159,14 +165,7 @@ def _new_recipe(**options: Any) -> Recipe:
             alpha=options["alpha"] if kernel == "rational-quadratic" else None,
         )
         for number, (length_scales, weight, kernel, boundary) in enumerate(
-            zip(
-                scales,
-                each("--weights", options["weights"] or [], 1.0),
-                kernels,
-                each("--boundary", options["boundary"], "periodic"),
-                strict=True,
-            ),
-            start=1,
+            zip(scales, weights, kernels, boundaries, strict=True), start=1
         )
     ]
     choices = " x ".join(",".join(f"{scale:g}" for scale in length_scales) for length_scales in scales)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def verify(path: Path, quiet: bool) -> None:
     found = gptex.verify(path, progress=not quiet)
     click.echo(str(found))
     if not found.passed:
-        click.echo(f"gptex: `gptex repair {path}` makes bad shards again", err=True)
+        click.echo(f"gptex: `{shlex.join(['gptex', 'repair', str(path)])}` makes bad shards again", err=True)
         sys.exit(1)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gptex.catalog import preset, presets
 from gptex.errors import GptexError, MissingExtraError
-from gptex.recipe import Recipe, preset, presets
+from gptex.recipe import Recipe
 from gptex.store.manifest import Manifest
 from gptex.store.shard import open_shard
 
@@ -52,7 +54,7 @@ def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None 
     recipe, rows = _examples(source, columns, split)
     figure: Figure = figure_type(figsize=(2.1 * columns + 1.1, 2.1 * len(rows) + 0.6), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
-    limit = float(np.quantile(np.abs([example.image for row in rows for example in row]), 0.999))
+    limit = float(np.quantile(np.abs([example.image for row in rows for example in row]), 0.999)) or 1.0
     for axes, row in zip(grid, rows, strict=True):
         for axis, example in zip(axes, row, strict=False):
             _draw(axis, example, limit)
@@ -60,18 +62,22 @@ def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None 
             axis.set_axis_off()
         if len(recipe.shape) > 1:
             _draw_scales(axes[0], row[0].length_scales)
-        axes[0].set_ylabel(f"{row[0].label}: {recipe.classes[row[0].label]}", fontsize=11)
+        axes[0].set_ylabel(f"{row[0].label}: {recipe.classes[row[0].label]}", fontsize=11, parse_math=False)
     shown = f"first {MAX_ROWS} of {recipe.n_classes} classes" if recipe.n_classes > MAX_ROWS else f"{recipe.n_classes} classes"
     size = " × ".join(map(str, recipe.shape))
     middle = ", middle slice" if len(recipe.shape) == 3 else ""
-    figure.suptitle(f"{recipe.name}: {shown}, {size} pixels{middle}, bars are length scales", fontsize=11)
+    figure.suptitle(f"{recipe.name}: {shown}, {size} pixels{middle}, bars are length scales", fontsize=11, parse_math=False)
     return figure
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 100) -> None:
     """Write a figure to `path`, whose ending says in which format; GptexError if that cannot be done."""
+    if not Path(path).suffix:
+        raise GptexError(f"{path} has no ending that says in which format to write, such as .png")
     try:
-        figure.savefig(path, dpi=dpi)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from")  # boxes stand for letters that the font lacks
+            figure.savefig(path, dpi=dpi)
     except (OSError, ValueError) as error:
         raise GptexError(f"cannot write {path}: {error}") from None
 

@@ -32,11 +32,10 @@ def card(manifest: Manifest) -> str:
         "|---|---|---|---|---|---|",
     ]
     for component in recipe.components:
+        name = component.name.replace("|", "\\|")
         scales = ", ".join(f"{scale:.12g}" for scale in component.length_scales)
         loss = max(manifest.losses[component.name].values())
-        lines.append(
-            f"| {component.name} | {component.kernel} | {scales} | {component.weight:g} | {component.boundary} | ≤ {loss:.1e} |"
-        )
+        lines.append(f"| {name} | {component.kernel} | {scales} | {component.weight:g} | {component.boundary} | ≤ {loss:.1e} |")
     lines += ["", "| label | class | length scales |", "|---|---|---|"]
     for label, name in enumerate(manifest.classes):
         lines.append(f"| {label} | {name} | {', '.join(f'{scale:.12g}' for scale in recipe.length_scales(label))} |")

@@ -89,7 +89,11 @@ def plan(
 def plan_into(out: str | Path, recipe: Recipe, *, overwrite: bool = False, **options: Any) -> Plan:
     """What `generate` writes into the folder `out`, given what is there; the options are those of `plan`."""
     out = Path(out).absolute()
-    if overwrite:
+    _check_counts(recipe)
+    existing = next(folder for folder in [out, *out.parents] if folder.exists())
+    if not existing.is_dir():
+        raise DatasetError(f"{existing} is not a folder")
+    if overwrite and ((out / MANIFEST).exists() or (out / RECIPE).exists()):
         return plan(recipe, **options)
     manifest, there = dataset_in(out, recipe)
     return plan(recipe.replace(splits={**there, **recipe.splits}), extends=manifest, **options)
@@ -160,18 +164,17 @@ def generate(
     >>> manifest.textures
     8
     """
-    if not recipe.splits:
-        raise GptexError("the recipe counts no textures: give it splits, such as train = 25 per class")
+    _check_counts(recipe)
     if workers is not None and workers < 1:
         raise GptexError(f"there is at least one worker, not {workers}")
     out = Path(out).absolute()
     recipe_json = recipe.to_json()
     recipe.losses()  # refuses what the grid does not allow, before anything is written
     with locked(out):
+        todo = plan_into(out, recipe, overwrite=overwrite, shard_size=shard_size, compression=compression)
+        _check_space(out, todo, overwrite)
         if overwrite:
-            _clear(out)
-        todo = plan_into(out, recipe, shard_size=shard_size, compression=compression)
-        _check_space(out, todo)
+            _clear(out)  # only now that nothing stands against the new dataset
         if not todo.kept:
             write_text(out / RECIPE, todo.recipe.to_toml())
         tasks = [(str(out), recipe_json, shard) for shard in todo.shards]
@@ -201,11 +204,10 @@ def run_shards(
                 shards.append(future.result())
                 bar.add(shards[-1].count, shards[-1].bytes)
     except BaseException:
-        for future in futures:
-            future.cancel()
+        running = [future for future in futures if not future.cancel()]
         if pool:
             pool.kill()
-        wait(futures)  # nothing may still write when the folder is let go
+        wait(running)  # nothing may still write when the folder is let go; cancelled futures would never be waited out
         raise
     if pool:
         pool.shutdown()
@@ -237,14 +239,19 @@ def locked(out: Path) -> Iterator[None]:
     except OSError as error:
         raise DatasetError(f"cannot write into {out}: {error.strerror}") from None
     try:
-        for part in [*out.glob(".*.part"), *out.glob("*/.*.h5.*.part")]:
-            part.unlink()
+        _remove_parts(out)
         yield
     finally:
+        _remove_parts(out)
         (out / LOCK).unlink(missing_ok=True)
         lock.release()
         if new and not any(out.iterdir()):
             out.rmdir()
+
+
+def _remove_parts(out: Path) -> None:
+    for part in [*out.glob(".*.part"), *out.glob("*/.*.h5.*.part")]:
+        part.unlink(missing_ok=True)
 
 
 def dataset_in(out: Path, recipe: Recipe) -> tuple[Manifest | None, dict[str, int]]:
@@ -301,10 +308,17 @@ def _clear(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _check_space(out: Path, todo: Plan) -> None:
-    absent = [shard for shard in todo.shards if not (out / shard.file).exists()]
+def _check_counts(recipe: Recipe) -> None:
+    if not recipe.splits:
+        raise GptexError("the recipe counts no textures: give it splits, such as train = 25 per class")
+
+
+def _check_space(out: Path, todo: Plan, overwrite: bool) -> None:
+    absent = [shard for shard in todo.shards if overwrite or not (out / shard.file).exists()]
     needed = sum(stored_bytes(todo.recipe, shard.count) + 2**16 for shard in absent)
     free = shutil.disk_usage(out).free
+    if overwrite:
+        free += sum(shard.stat().st_size for shard in out.glob("*/[0-9]*.h5"))
     if needed > free:
         raise DatasetError(f"the disk is too small: {out} needs {human_bytes(needed)} more and has {human_bytes(free)} free")
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gptex.errors import DatasetError
+from gptex.errors import DatasetError, RecipeError
 from gptex.recipe import Recipe
 from gptex.store.shard import FORMAT, Shard
 
@@ -114,11 +114,18 @@ class Manifest(BaseModel):
             raise DatasetError(f"{path} is damaged: {where}: {problem['msg']}") from None
         if manifest is None or manifest.format != FORMAT:
             raise DatasetError(f"{path} is not a gptex manifest")
+        try:
+            recipe = manifest.full_recipe()
+        except RecipeError as error:
+            raise DatasetError(f"{path} is damaged: recipe: {error}") from None
+        expected = {c.name: {f"{scale:.12g}" for scale in c.length_scales} for c in recipe.components}
+        if {name: set(losses) for name, losses in manifest.losses.items()} != expected:
+            raise DatasetError(f"{path} is damaged: its losses are not those of its recipe")
         return manifest
 
     def full_recipe(self) -> Recipe:
         """The recipe with the counts of the splits."""
-        return Recipe(**self.recipe, splits={name: split.per_class for name, split in self.splits.items()})
+        return Recipe(**{**self.recipe, "splits": {name: split.per_class for name, split in self.splits.items()}})
 
     @property
     def textures(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -105,7 +106,7 @@ def write_shard(folder: str, recipe_json: str, plan: ShardPlan, arrays_sha256: s
             )
         size, sha256 = _sync(part)
         os.replace(part, path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # HDF5 that cannot write on closing is a RuntimeError
         raise DatasetError(f"cannot write {path}: {_reason(error)}") from error
     finally:
         part.unlink(missing_ok=True)
@@ -118,13 +119,13 @@ def _recipe(recipe_json: str) -> Recipe:
     return Recipe.from_json(recipe_json)
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | RuntimeError) -> str:
     """The system's word for an error, also where HDF5 wrapped it."""
     text = str(error)
     for number in (28, 122, 27, 30, 13):  # disk full, quota, file too large, read-only, not permitted
-        if error.errno == number or f"errno = {number}," in text:
+        if getattr(error, "errno", None) == number or f"errno = {number}," in text:
             return os.strerror(number)
-    return error.strerror or text
+    return getattr(error, "strerror", None) or " ".join(text.split())
 
 
 def _write(part: Path, recipe_json: str, plan: ShardPlan) -> str:
@@ -193,8 +194,9 @@ def open_shard(path: Path) -> Iterator[h5py.File]:
     DatasetError
         If the file is missing, is no HDF5 file, is cut short, or lacks a part of the format; the message says how to mend it.
     """
+    repair = shlex.join(["gptex", "repair", str(path.parent.parent)])
     if not path.exists():
-        raise DatasetError(f"{path} is missing: `gptex repair {path.parent.parent}` makes it again")
+        raise DatasetError(f"{path} is missing: `{repair}` makes it again")
     try:
         with h5py.File(path, "r", locking=False) as file:
             missing = [name for name in ARRAYS if name not in file]
@@ -202,9 +204,7 @@ def open_shard(path: Path) -> Iterator[h5py.File]:
                 raise DatasetError(f"{path} has no dataset {missing[0]!r}: it is not a gptex shard")
             yield file
     except OSError as error:
-        raise DatasetError(
-            f"{path} is damaged or cut short ({error}): `gptex repair {path.parent.parent}` makes it again"
-        ) from error
+        raise DatasetError(f"{path} is damaged or cut short ({error}): `{repair}` makes it again") from error
 
 
 def check_shard(path: Path, recipe: Recipe, plan: ShardPlan) -> str:

@@ -73,6 +73,9 @@ def _check_manifest(folder: Path, manifest: Manifest, recipe: Recipe) -> None:
     """Whether the manifest's parts agree: classes with recipe, shards with splits."""
     if manifest.classes != recipe.classes:
         raise DatasetError(f"{folder / MANIFEST} is damaged: its classes are not those of its recipe")
+    for shard in manifest.shards:
+        if shard.split not in manifest.splits:
+            raise DatasetError(f"{folder / MANIFEST} is damaged: it does not count split {shard.split!r} of {shard.file}")
     for name, split in manifest.splits.items():
         shards = sorted((shard for shard in manifest.shards if shard.split == name), key=lambda shard: shard.first)
         first = 0

@@ -88,6 +88,7 @@ def _ending(code: int) -> str:
 
 def serve() -> None:
     """What a worker process runs until its standard input ends."""
+    sys.unraisablehook = lambda _: None  # h5py's words on a file it cannot close; the error itself goes to the caller
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent decides
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     calls = sys.stdin.buffer

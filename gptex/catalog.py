@@ -1,0 +1,38 @@
+"""The recipes that come with gptex, one data card each, and where the cards are."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from gptex.errors import RecipeError
+from gptex.fields.kernels import nearest
+from gptex.recipe import Recipe
+
+
+def data_cards() -> Traversable:
+    """The folder of data cards: inside the installed package, or beside it in a checkout."""
+    package = files("gptex")
+    installed = package / "data_cards"
+    return installed if installed.is_dir() else Path(str(package)).parent / "data_cards"
+
+
+def presets() -> list[str]:
+    """Names of the recipes that come with gptex.
+
+    >>> "golkar-cranmer-2018" in presets()
+    True
+    """
+    return sorted(card.name for card in data_cards().iterdir() if (card / "recipe.toml").is_file())
+
+
+def preset(name: str) -> Recipe:
+    """The recipe called `name` that comes with gptex.
+
+    >>> preset("golkar-cranmer-2018").classes
+    ('9.5-80', '10-80', '9.5-140', '10-140')
+    """
+    if name not in presets():
+        raise RecipeError(f"there is no preset {name!r}: {nearest(name, presets())}")
+    return Recipe.read(data_cards() / name / "recipe.toml")

@@ -1,0 +1,55 @@
+"""`gptex preview`: a picture of a dataset, a recipe or a preset."""
+
+import struct
+
+from gptex import Recipe
+
+
+def size(png):
+    """Width and height of a PNG file in pixels, from its header."""
+    data = png.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    return struct.unpack(">II", data[16:24])
+
+
+def test_a_picture_of_a_dataset_is_written_where_it_is_said(done, dataset, tmp_path, contents):
+    before = contents(dataset)
+    assert done("preview", dataset.name, "-o", "bild ℓ.png").strip() == "bild ℓ.png"
+    width, height = size(tmp_path / "bild ℓ.png")
+    assert width > height > 100  # two rows of four
+    assert contents(dataset) == before
+
+
+def test_columns_and_dots_per_inch_change_the_size(done, dataset, tmp_path):
+    done("preview", dataset, "-o", "two.png", "--columns", "2", "--dpi", "100")
+    done("preview", dataset, "-o", "four.png", "--columns", "4", "--dpi", "50")
+    two, four = size(tmp_path / "two.png"), size(tmp_path / "four.png")
+    assert two[1] == 2 * four[1]
+    assert 0.7 * two[0] < four[0] < two[0]
+
+
+def test_a_split_can_be_chosen(done, dataset, tmp_path):
+    for split in ("train", "test"):
+        done("preview", dataset, "-o", f"{split}.png", "--columns", "1", "--split", split)
+    assert (tmp_path / "train.png").read_bytes() != (tmp_path / "test.png").read_bytes()
+
+
+def test_a_recipe_is_drawn_without_a_dataset(done, dataset, tmp_path):
+    (tmp_path / "my recipe.toml").write_text((dataset / "recipe.toml").read_text())
+    done("preview", "my recipe.toml", "-o", "recipe.png", "--columns", "2")
+    done("preview", dataset, "-o", "dataset.png", "--columns", "2")
+    assert (tmp_path / "recipe.png").read_bytes() == (tmp_path / "dataset.png").read_bytes()
+
+
+def test_a_preset_is_drawn_without_a_dataset(done, tmp_path):
+    done("preview", "golkar-cranmer-2018", "-o", "preset.png", "--columns", "1")
+    width, height = size(tmp_path / "preset.png")
+    assert height > 2 * width  # four rows of one
+
+
+def test_a_recipe_of_any_name_is_drawn_without_a_word(gptex, tmp_path):
+    part = {"name": "fine", "length_scales": [2]}
+    recipe = Recipe(name=r"漢字 $\frac5 b$", shape=[16, 16], components=[part])
+    (tmp_path / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    result = gptex("preview", "recipe.toml", "-o", "picture.png")
+    assert (result.returncode, result.stderr) == (0, "")
