@@ -8,6 +8,7 @@ run out of the folder; it goes with the process that holds it.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from gptex.store.workers import WorkerPool
 
 SHARD_BYTES = 256 * 2**20
 LOCK = ".gptex.lock"
+MARK = "# The recipe of the gptex dataset in this folder, which `gptex generate` wrote.\n"  # tells ours from the user's
 
 
 class Plan(NamedTuple):
@@ -89,14 +91,14 @@ def plan(
 def plan_into(out: str | Path, recipe: Recipe, *, overwrite: bool = False, **options: Any) -> Plan:
     """What `generate` writes into the folder `out`, given what is there; the options are those of `plan`."""
     out = Path(out).absolute()
-    _check_counts(recipe)
-    existing = next(folder for folder in [out, *out.parents] if folder.exists())
-    if not existing.is_dir():
-        raise DatasetError(f"{existing} is not a folder")
-    if overwrite and ((out / MANIFEST).exists() or (out / RECIPE).exists()):
+    if not recipe.splits:
+        raise GptexError("the recipe counts no textures: give it splits, such as train = 25 per class")
+    there = recipe_in(out)
+    if there is None or overwrite:
         return plan(recipe, **options)
-    manifest, there = dataset_in(out, recipe)
-    return plan(recipe.replace(splits={**there, **recipe.splits}), extends=manifest, **options)
+    _check_extends(out, there, recipe)
+    manifest = Manifest.read(out) if (out / MANIFEST).exists() else None
+    return plan(recipe.replace(splits={**there.splits, **recipe.splits}), extends=manifest, **options)
 
 
 def measure(recipe: Recipe) -> float:
@@ -164,7 +166,6 @@ def generate(
     >>> manifest.textures
     8
     """
-    _check_counts(recipe)
     if workers is not None and workers < 1:
         raise GptexError(f"there is at least one worker, not {workers}")
     out = Path(out).absolute()
@@ -176,7 +177,7 @@ def generate(
         if overwrite:
             _clear(out)  # only now that nothing stands against the new dataset
         if not todo.kept:
-            write_text(out / RECIPE, todo.recipe.to_toml())
+            write_text(out / RECIPE, MARK + todo.recipe.to_toml())
         tasks = [(str(out), recipe_json, shard) for shard in todo.shards]
         shards = run_shards("generate", make_shard, tasks, workers, executor, progress)
         return finish(out, todo.recipe, [*todo.kept, *shards])
@@ -218,7 +219,7 @@ def finish(out: Path, recipe: Recipe, shards: list[Shard]) -> Manifest:
     """Write what comes after the shards, the manifest last."""
     order = {split: number for number, split in enumerate(recipe.splits)}
     manifest = Manifest.of(recipe, sorted(shards, key=lambda shard: (order[shard.split], shard.first)))
-    write_text(out / RECIPE, recipe.to_toml())
+    write_text(out / RECIPE, MARK + recipe.to_toml())
     write_text(out / CARD, card(manifest))
     manifest.write(out)
     return manifest
@@ -254,32 +255,27 @@ def _remove_parts(out: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def dataset_in(out: Path, recipe: Recipe) -> tuple[Manifest | None, dict[str, int]]:
-    """The dataset in `out` that `recipe` would make or extend.
-
-    Returns
-    -------
-    Manifest or None
-        None if its run was not finished or there is nothing yet.
-    dict of str to int
-        Its textures per class in each split.
+def recipe_in(out: Path) -> Recipe | None:
+    """The recipe, with its counts, of the gptex dataset in `out`, finished or not; None where there is nothing.
 
     Raises
     ------
     DatasetError
-        If `out` holds anything else.
+        If `out` is no folder, or holds anything else. A recipe.toml of the user's own is something else too.
     """
-    manifest = None
-    if (out / MANIFEST).exists():
-        manifest = Manifest.read(out)
-        there = manifest.full_recipe()
-    elif (out / RECIPE).exists():
-        there = Recipe.read(out / RECIPE)
-    else:
-        others = [entry.name for entry in out.iterdir() if entry.name != LOCK] if out.exists() else []
-        if others:
-            raise DatasetError(f"{out} holds something else ({others[0]!r}): choose a new or empty folder")
-        return None, {}
+    existing = next(folder for folder in [out, *out.parents] if folder.exists())
+    if not existing.is_dir():
+        raise DatasetError(f"{existing} is not a folder")
+    others = [entry.name for entry in out.iterdir() if entry.name != LOCK] if existing == out else []
+    if not others:
+        return None
+    if not (out / RECIPE).is_file() or not (out / RECIPE).read_bytes().startswith(MARK.encode()):
+        raise DatasetError(f"{out} holds something else ({others[0]!r}): choose a new or empty folder")
+    return Manifest.read(out).full_recipe() if (out / MANIFEST).exists() else Recipe.read(out / RECIPE)
+
+
+def _check_extends(out: Path, there: Recipe, recipe: Recipe) -> None:
+    """Raise DatasetError unless the dataset of the recipe `there` is the beginning of that of `recipe`."""
     if not there.same_textures(recipe):
         keys = [key for key in Recipe.model_fields if key != "splits" and getattr(there, key) != getattr(recipe, key)]
         raise DatasetError(
@@ -291,26 +287,27 @@ def dataset_in(out: Path, recipe: Recipe) -> tuple[Manifest | None, dict[str, in
                 f"{out} has {there.splits[split]} textures per class in split {split!r}, more than {count}: "
                 "choose another folder, or --overwrite"
             )
-    return manifest, there.splits
+
+
+def _shards_in(out: Path) -> list[Path]:
+    """The files with shards' names in the folders of the splits of the dataset in `out`."""
+    splits = {*Recipe.read(out / RECIPE).splits, *(Manifest.read(out).splits if (out / MANIFEST).exists() else ())}
+    return [file for split in splits for file in out.glob(f"{split}/*.h5") if re.fullmatch(r"\d{5,}", file.stem)]
 
 
 def _clear(out: Path) -> None:
-    """Delete the gptex dataset in `out`, and nothing else."""
-    if not ((out / MANIFEST).exists() or (out / RECIPE).exists()):
+    """Delete the gptex dataset in `out`, if there is one, and nothing else."""
+    if recipe_in(out) is None:
         return
+    shards = _shards_in(out)
     (out / MANIFEST).unlink(missing_ok=True)  # first: from now on the folder is not a dataset
-    for shard in out.glob("*/[0-9]*.h5"):
+    for shard in shards:
         shard.unlink()
-    for folder in out.iterdir():
-        if folder.is_dir() and not any(folder.iterdir()):
+    for folder in {shard.parent for shard in shards}:
+        if not any(folder.iterdir()):
             folder.rmdir()
     for name in (CARD, RECIPE):
         (out / name).unlink(missing_ok=True)
-
-
-def _check_counts(recipe: Recipe) -> None:
-    if not recipe.splits:
-        raise GptexError("the recipe counts no textures: give it splits, such as train = 25 per class")
 
 
 def _check_space(out: Path, todo: Plan, overwrite: bool) -> None:
@@ -318,7 +315,7 @@ def _check_space(out: Path, todo: Plan, overwrite: bool) -> None:
     needed = sum(stored_bytes(todo.recipe, shard.count) + 2**16 for shard in absent)
     free = shutil.disk_usage(out).free
     if overwrite:
-        free += sum(shard.stat().st_size for shard in out.glob("*/[0-9]*.h5"))
+        free += sum(shard.stat().st_size for shard in (_shards_in(out) if recipe_in(out) else []))
     if needed > free:
         raise DatasetError(f"the disk is too small: {out} needs {human_bytes(needed)} more and has {human_bytes(free)} free")
 
