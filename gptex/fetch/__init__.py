@@ -1,0 +1,5 @@
+"""Published data: what the original software wrote, read safely."""
+
+from gptex.fetch.legacy import LegacyImages, open_legacy
+
+__all__ = ["LegacyImages", "open_legacy"]
