@@ -11,7 +11,7 @@ def reference() -> str:
     parts = ["# Commands", "", "Written by `make docs` from the commands' own `--help`."]
     for name, command in [("", cli), *sorted(cli.commands.items())]:
         title = f"gptex {name}".strip()
-        context = click.Context(command, info_name=title, terminal_width=100, max_content_width=100)
+        context = click.Context(command, info_name=title, **{**cli.context_settings, "terminal_width": 100})
         parts += ["", f"## {title}", "", "```text", command.get_help(context), "```"]
     return "\n".join(parts) + "\n"
 

@@ -21,13 +21,21 @@ import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gptex.errors import RecipeError
-from gptex.fields.kernels import Kernel, kernel_by_name, nearest
+from gptex.fields.kernels import Kernel, PowerSpectrum, kernel_by_name, nearest
 from gptex.fields.sampler import Sampler, check_shape, superpose
 from gptex.fields.spectra import DEFAULT_TOLERANCE, SMALLEST_TOLERANCE
 from gptex.fields.streams import check_seed, normals, split_key, stream
 
 MAX_RECIPE_BYTES = 60_000  # HDF5 attributes hold 64 KiB
 MAX_CLASSES = 100_000
+PLAIN_WORDS = {  # for pydantic's
+    "Input should be": "must be",
+    "a valid tuple": "a list",
+    "a valid dictionary": "a table",
+    "Tuple should have": "must have",
+    "String should have": "must have",
+    " after validation, not 0": "",
+}
 SPLIT_NAME = re.compile(r"[^\W_][\w-]{0,63}")
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -82,10 +90,14 @@ class _Model(BaseModel):
         problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         place, message = problem["loc"], problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            message = f"there is no such key: {nearest(str(place[-1]), list(cls.model_fields))}"
+            belongs = cls is Recipe and place[-1] in Component.model_fields
+            hint = "it belongs under [[components]]" if belongs else nearest(str(place[-1]), list(cls.model_fields))
+            message = f"there is no such key: {hint}"
         elif problem["type"] == "missing":
             message = "this key is missing"
         elif problem["type"] != "value_error":
+            for theirs, ours in PLAIN_WORDS.items():
+                message = message.replace(theirs, ours)
             message = f"{message}, not {problem['input']!r}"
         where = ".".join(str(step) for step in place)
         return f"{where}: {message}" if where else message
@@ -93,6 +105,8 @@ class _Model(BaseModel):
 
 def _table(value: Any) -> Any:
     """Rows of a spectrum's table as tuples; a callable is left alone."""
+    if isinstance(value, PowerSpectrum):
+        value = value.power
     if value is None or callable(value):
         return value
     try:
@@ -161,6 +175,21 @@ class Component(_Model):
     def _kernel_fits(self) -> Self:
         _ = self.kernel_object
         return self
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        return ((key, value) for key, value in super().__repr_args__() if value is not None)
+
+    @property
+    def kernel_text(self) -> str:
+        """The kernel with its parameters, for people."""
+        kernel = self.kernel_object
+        given = {"ν": getattr(kernel, "nu", None) if self.kernel == "matern" else None, "α": getattr(kernel, "alpha", None)}
+        words = [self.kernel, *(f"{letter} = {value:g}" for letter, value in given.items() if value is not None)]
+        if self.spectrum is not None:
+            words.append("a callable" if callable(self.spectrum) else f"a table of {len(self.spectrum)} rows")
+        if self.aspect != 1:
+            words.append(f"stretched by {self.aspect:g} at {self.angle:g}°")
+        return ", ".join(words)
 
     @cached_property
     def kernel_object(self) -> Kernel:
@@ -378,7 +407,9 @@ class Recipe(_Model):
         source = Path(path) if isinstance(path, str) else path
         try:
             return cls.from_toml(source.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise RecipeError(f"cannot read a recipe from {source}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
             raise RecipeError(f"cannot read a recipe from {source}: {error}") from None
         except RecipeError as error:
             raise RecipeError(f"{source}: {error}") from None

@@ -138,7 +138,7 @@ def test_the_wheel_holds_everything_and_works_without_development_dependencies(t
     preset = ("--preset", "golkar-cranmer-2018", "--per-class", "1")
     generated = run(bin_folder / "gptex", "generate", "textures", *preset)
     assert generated.returncode == 0, generated.stderr
-    assert run(bin_folder / "gptex", "verify", "textures", "--quiet").stdout == "all 1 shards are right\n"
+    assert run(bin_folder / "gptex", "verify", "textures", "--quiet").stdout == "1 shard, all right\n"
     preview = run(bin_folder / "gptex", "preview", "textures", "-o", "picture.png")
     assert preview.returncode == 1
     assert "gptex[plot]" in preview.stderr

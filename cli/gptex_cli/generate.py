@@ -49,16 +49,20 @@ def generate(
     """
     recipe = recipe_from(**recipe_choices)
     import gptex
-    from gptex.store.progress import human_bytes
+    from gptex.store.generate import plan_into
+    from gptex.store.progress import counted, human_bytes
 
-    manifest = gptex.generate(
-        recipe, out, workers=workers, shard_size=shard_size, compression=compression, overwrite=overwrite, progress=not quiet
-    )
+    how: dict[str, Any] = {"shard_size": shard_size, "compression": compression, "overwrite": overwrite}
+    new = plan_into(out, recipe, **how).textures
+    manifest = gptex.generate(recipe, out, workers=workers, progress=not quiet, **how)
     if not quiet:
-        click.echo(
-            f"{out}: {manifest.textures} textures in {len(manifest.classes)} classes, "
-            f"{len(manifest.shards)} shards of {human_bytes(manifest.bytes)} in all"
-        )
+        parts = [
+            counted(manifest.textures, "texture") + ("" if new else ", all there already"),
+            counted(len(manifest.classes), "class"),
+            counted(len(manifest.shards), "shard"),
+            human_bytes(manifest.bytes),
+        ]
+        click.echo(f"{out}: {', '.join(parts)}")
 
 
 @click.command()
@@ -68,7 +72,9 @@ def generate(
 def plan(
     out: Path, workers: int | None, shard_size: int, compression: Any, overwrite: bool, quiet: bool, **recipe_choices: Any
 ) -> None:
-    """Say what `gptex generate` would write with the same arguments, how much and for how long. Writes nothing.
+    """Say what `generate` would write, and for how long.
+
+    Takes the same arguments, draws two textures to measure the time, and leaves OUT as it is.
 
     \b
     Example:
@@ -78,12 +84,12 @@ def plan(
     recipe = recipe_from(**recipe_choices)
     import shutil
 
-    from gptex.store.generate import available_cores, measure, plan_into
-    from gptex.store.progress import human_bytes
+    from gptex.store.generate import available_cores, estimated_seconds, plan_into
+    from gptex.store.progress import counted, human_bytes
 
     todo = plan_into(out, recipe, shard_size=shard_size, compression=compression, overwrite=overwrite)
-    seconds = measure(todo.recipe) * todo.textures
     processes = min(workers or available_cores(), max(1, len(todo.shards)))
+    seconds = estimated_seconds(todo, processes)
     existing = next(folder for folder in [out.absolute(), *out.absolute().parents] if folder.exists())
     counts = ", ".join(f"{split} {todo.recipe.count(split)} ({n} per class)" for split, n in todo.recipe.splits.items())
     names = ", ".join(todo.recipe.classes[:8]) + (", …" if todo.recipe.n_classes > 8 else "")
@@ -93,7 +99,9 @@ def plan(
         "image": f"{' x '.join(map(str, todo.recipe.shape))} {todo.recipe.dtype}, {human_bytes(todo.recipe.texture_bytes)}",
         "shards": f"{len(todo.shards)} to write" + (f", {len(todo.kept)} there already" if todo.kept else ""),
         "bytes": human_bytes(todo.bytes) + (" before compression" if compression != "none" else ""),
-        "time": f"about {seconds / processes:.1f} s with {processes} workers, from two textures drawn here, without the disk",
+        "time": f"about {seconds:.1f} s with {counted(processes, 'worker')}, from two textures"
+        if todo.shards
+        else "nothing to do",
         "free disk": human_bytes(shutil.disk_usage(existing).free),
     }
     for key, value in rows.items():

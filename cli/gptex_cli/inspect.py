@@ -37,15 +37,13 @@ def info(path: Path, as_json: bool) -> None:
     for component in recipe.components:
         scales = ", ".join(f"{scale:.12g}" for scale in component.length_scales)
         error = max(manifest.losses[component.name].values())
-        text = (
-            f"{component.kernel}, ℓ = {scales} pixels, weight {component.weight:g}, {component.boundary}, error ≤ {error:.1e}"
-        )
-        rows.append((component.name, text))
+        parts = [component.kernel_text, f"ℓ = {scales} pixels", f"weight {component.weight:g}", component.boundary]
+        rows.append((component.name, ", ".join([*parts, f"error ≤ {error:.1e}"])))
     rows += [
         ("standardize", "yes" if recipe.standardize else "no"),
         ("noise_std", f"{recipe.noise_std:g}"),
         ("seed", str(recipe.seed)),
-        ("shards", f"{len(manifest.shards)} of {human_bytes(manifest.bytes)} in all"),
+        ("shards", f"{len(manifest.shards)}, {human_bytes(manifest.bytes)}"),
         ("made with", ", ".join(f"{name} {number}" for name, number in manifest.versions.items())),
     ]
     width = max(len(key) for key, _ in rows)
@@ -54,19 +52,26 @@ def info(path: Path, as_json: bool) -> None:
 
 
 @click.command()
-def presets() -> None:
+@click.argument("name", required=False)
+def presets(name: str | None) -> None:
     """List the recipes that come with gptex.
 
+    With NAME, print that recipe in TOML, to be changed and given to `gptex generate --recipe`.
+
     \b
-    Example:
+    Examples:
       gptex presets
+      gptex presets golkar-cranmer-2018 > recipe.toml
     """
     import gptex
 
-    for name in gptex.presets():
-        recipe = gptex.preset(name)
+    if name:
+        click.echo(gptex.preset(name).to_toml(), nl=False)
+        return
+    for each in gptex.presets():
+        recipe = gptex.preset(each)
         counts = ", ".join(f"{split} {recipe.count(split)}" for split in recipe.splits)
-        click.echo(f"{name}: {' x '.join(map(str, recipe.shape))}, {recipe.n_classes} classes ({counts} textures)")
+        click.echo(f"{each}: {' x '.join(map(str, recipe.shape))}, {recipe.n_classes} classes ({counts} textures)")
 
 
 @click.command()

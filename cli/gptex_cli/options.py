@@ -80,15 +80,16 @@ class SplitCount(click.ParamType):  # type: ignore[type-arg]  # generic from cli
 RECIPE_OPTIONS = [
     click.option("--preset", metavar="NAME", help="A recipe that comes with gptex, see `gptex presets`."),
     click.option("--recipe", "recipe_file", metavar="FILE", type=click.Path(path_type=Path), help="A recipe in TOML."),
-    click.option("--size", type=Size(), help="Or a new recipe: its grid, 512 (square), 256x512 or 64x64x64 …"),
+    click.option("--size", type=Size(), help="Or a new recipe: 512 (square), 256x512 or 64x64x64 pixels …"),
     click.option("--scales", type=Numbers(), multiple=True, help="… and the length scales of each component: 9.5,10."),
     click.option("--weights", type=Numbers(), help="Weight of each component: 0.75,1.25.  [default: 1]"),
     click.option(
         "--kernel", multiple=True, metavar="NAME", help="For all components, or one each.  [default: squared-exponential]"
     ),
     click.option("--nu", type=float, help="Smoothness of matern.  [default: 1.5]"),
-    click.option("--alpha", type=float, help="Of rational-quadratic.  [default: 1]"),
+    click.option("--alpha", type=float, help="Of rational-quadratic, > 1 if periodic in 2-D.  [default: 1]"),
     click.option("--boundary", multiple=True, metavar="periodic|open", help="For all, or one each.  [default: periodic]"),
+    click.option("--name", help="Of the dataset."),
     click.option("--standardize/--no-standardize", default=None, help="Each component to mean 0 and std 1 before weighting."),
     click.option("--noise-std", type=float, help="Standard deviation of white noise to add."),
     click.option("--per-class", type=int, metavar="N", help="Textures per class, in split train."),
@@ -121,7 +122,7 @@ def recipe_from(**options: Any) -> Recipe:
         if names.count(name) > 1:
             raise click.UsageError(f"--split {name} is given twice")
     recipe = _new_recipe(**options) if options["size"] else _known_recipe(options["preset"], options["recipe_file"])
-    changes = {key: options[key] for key in ("seed", "dtype", "standardize", "noise_std") if options[key] is not None}
+    changes = {key: options[key] for key in ("name", "seed", "dtype", "standardize", "noise_std") if options[key] is not None}
     if options["splits"]:
         changes["splits"] = dict(options["splits"])
     elif options["per_class"] is not None:

@@ -307,6 +307,8 @@ def sample(
     """
     if isinstance(kernel, str):
         kernel, kernel_parameters = kernel_by_name(kernel, **kernel_parameters), {}
-    if kernel_parameters:
-        return Sampler(shape, kernel, length_scale, **kernel_parameters)(seed)  # refused there
+    if kernel_parameters or "__dataclass_fields__" not in vars(type(kernel)):  # refused there, or not comparable by value
+        return Sampler(shape, kernel, length_scale, boundary=boundary, dtype=dtype, tolerance=tolerance, **kernel_parameters)(
+            seed
+        )
     return _cached_sampler(check_shape(shape), kernel, float(length_scale), boundary, dtype, tolerance)(seed)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import math
+import textwrap
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +15,13 @@ from gptex.catalog import preset, presets
 from gptex.errors import GptexError, MissingExtraError
 from gptex.recipe import Recipe
 from gptex.store.manifest import Manifest
+from gptex.store.progress import counted
 from gptex.store.shard import open_shard
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import LayoutEngine
 
     from gptex.recipe import Texture
 
@@ -39,7 +44,7 @@ def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None 
     Returns
     -------
     matplotlib.figure.Figure
-        To be saved with `save`, or shown as a notebook does.
+        With `savefig`; a notebook shows it.
 
     Raises
     ------
@@ -52,7 +57,11 @@ def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None 
     if columns < 1:
         raise GptexError(f"a preview has at least one column, not {columns}")
     recipe, rows = _examples(source, columns, split)
-    figure: Figure = figure_type(figsize=(2.1 * columns + 1.1, 2.1 * len(rows) + 0.6), layout="constrained")
+    columns = max(len(row) for row in rows)
+    height, width = recipe.shape[-2:] if len(recipe.shape) > 1 else (2, 5)
+    cell = 2.1 / max(height, width)
+    size = (max(columns * cell * width, 3) + 0.6, len(rows) * max(cell * height, 0.5) + 0.8)
+    figure: Figure = figure_type(figsize=size, layout=_layout())
     grid = figure.subplots(len(rows), columns, squeeze=False)
     limit = float(np.quantile(np.abs([example.image for row in rows for example in row]), 0.999)) or 1.0
     for axes, row in zip(grid, rows, strict=True):
@@ -61,13 +70,29 @@ def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None 
         for axis in axes[len(row) :]:
             axis.set_axis_off()
         if len(recipe.shape) > 1:
-            _draw_scales(axes[0], row[0].length_scales)
+            _draw_scales(axes[0], recipe, row[0].length_scales)
         axes[0].set_ylabel(f"{row[0].label}: {recipe.classes[row[0].label]}", fontsize=11, parse_math=False)
-    shown = f"first {MAX_ROWS} of {recipe.n_classes} classes" if recipe.n_classes > MAX_ROWS else f"{recipe.n_classes} classes"
-    size = " × ".join(map(str, recipe.shape))
-    middle = ", middle slice" if len(recipe.shape) == 3 else ""
-    figure.suptitle(f"{recipe.name}: {shown}, {size} pixels{middle}, bars are length scales", fontsize=11, parse_math=False)
+    figure.suptitle(_title(recipe, len(rows), limit, int(size[0] * 11)), fontsize=9, parse_math=False)
     return figure
+
+
+def _layout() -> LayoutEngine:
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+
+
+def _title(recipe: Recipe, rows: int, limit: float, letters: int) -> str:
+    """The dataset's name, and what one sees, in lines of so many letters."""
+    facts = [
+        f"{rows} of {recipe.n_classes} classes" if recipe.n_classes > rows else counted(recipe.n_classes, "class"),
+        " × ".join(map(str, recipe.shape)) + " pixels",
+    ]
+    if len(recipe.shape) == 3:
+        facts.append(f"slice {recipe.shape[0] // 2} of the first axis")
+    if len(recipe.shape) > 1:
+        facts.append(f"black to white is ±{limit:.2g}, bars are length scales in pixels")
+    return "\n".join(textwrap.wrap(recipe.name, letters) + textwrap.wrap(", ".join(facts), letters))
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 100) -> None:
@@ -80,14 +105,25 @@ def save(figure: Figure, path: str | Path, dpi: int = 100) -> None:
             figure.savefig(path, dpi=dpi)
     except (OSError, ValueError) as error:
         raise GptexError(f"cannot write {path}: {error}") from None
+    except MemoryError:
+        raise GptexError(f"cannot write {path}: a picture of {dpi} dots per inch is too large") from None
 
 
 def _figure_type() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingExtraError("plots need matplotlib: pip install 'gptex[plot]'") from None
-    return Figure
+        raise MissingExtraError("plots need matplotlib, which the extra gptex[plot] brings: pip install matplotlib") from None
+
+    class Picture(Figure):
+        """A figure that a notebook shows without pyplot."""
+
+        def _repr_png_(self) -> bytes:
+            picture = io.BytesIO()
+            self.savefig(picture, format="png")
+            return picture.getvalue()
+
+    return Picture
 
 
 def _examples(source: str | Path | Recipe, columns: int, split: str | None) -> tuple[Recipe, list[list[Texture]]]:
@@ -108,8 +144,14 @@ def _examples(source: str | Path | Recipe, columns: int, split: str | None) -> t
 
 def _drawn(recipe: Recipe, columns: int, split: str | None) -> list[list[Texture]]:
     name = split or next(iter(recipe.splits), "train")
-    classes = range(min(recipe.n_classes, MAX_ROWS))
-    return [[recipe.texture(name, label + recipe.n_classes * n) for n in range(columns)] for label in classes]
+    step = recipe.n_classes
+    return [[recipe.texture(name, label + step * n) for n in range(columns)] for label in _labels(recipe.n_classes)]
+
+
+def _labels(n_classes: int) -> list[int]:
+    """The classes to show: all, or some that are evenly spaced."""
+    rows = min(n_classes, MAX_ROWS)
+    return [row * n_classes // rows for row in range(rows)]
 
 
 def _stored(folder: Path, manifest: Manifest, columns: int, split: str | None) -> list[list[Texture]]:
@@ -119,15 +161,15 @@ def _stored(folder: Path, manifest: Manifest, columns: int, split: str | None) -
     if name not in manifest.splits:
         raise GptexError(f"{folder} has no split {name!r}: there are {', '.join(manifest.splits)}")
     n_classes = len(manifest.classes)
-    rows: list[list[Texture]] = [[] for _ in range(min(n_classes, MAX_ROWS))]
+    rows: dict[int, list[Texture]] = {label: [] for label in _labels(n_classes)}
     for shard in sorted((s for s in manifest.shards if s.split == name), key=lambda s: s.first):
         if shard.first >= columns * n_classes:
             break
         with open_shard(folder / shard.file) as file:
             for row, label in enumerate(file["labels"][()].tolist()):
-                if label < len(rows) and len(rows[label]) < columns:
+                if label in rows and len(rows[label]) < columns:
                     rows[label].append(Texture(file["images"][row], label, tuple(file["length_scales"][row].tolist())))
-    return rows
+    return list(rows.values())
 
 
 def _draw(axis: Axes, example: Texture, limit: float) -> None:
@@ -143,19 +185,21 @@ def _draw(axis: Axes, example: Texture, limit: float) -> None:
     axis.imshow(image, cmap="gray", vmin=-limit, vmax=limit, interpolation="antialiased")
 
 
-def _draw_scales(axis: Axes, length_scales: tuple[float, ...]) -> None:
-    """A bar for each length scale, in the lower left corner."""
+def _draw_scales(axis: Axes, recipe: Recipe, length_scales: tuple[float, ...]) -> None:
+    """A bar for each length scale, in the lower left corner, along the direction of a stretched field."""
     from matplotlib.patheffects import withStroke
 
     left, right = axis.get_xlim()
     bottom, top = axis.get_ylim()
-    outline = [withStroke(linewidth=3, foreground="black")]
-    for step, scale in enumerate(length_scales):
-        x = left + 0.05 * (right - left)
-        y = bottom + (0.06 + 0.11 * step) * (top - bottom)
-        axis.plot([x, x + scale], [y, y], color="white", linewidth=2.5, solid_capstyle="butt", path_effects=outline)
-        axis.text(
-            x + scale + 0.03 * (right - left), y, f"{scale:g}", color="white", fontsize=8, va="center", path_effects=outline
-        )
+    bar_edge, text_edge = [withStroke(linewidth=6, foreground="black")], [withStroke(linewidth=2, foreground="black")]
+    step = min(0.11 * abs(right - left), 0.9 * abs(top - bottom) / len(length_scales))
+    x = left + 0.05 * (right - left)
+    for number, (component, scale) in enumerate(zip(recipe.components, length_scales, strict=True)):
+        y = bottom - step * (number + 0.6)
+        along = scale * component.aspect
+        over, up = along * math.cos(math.radians(component.angle)), along * math.sin(math.radians(component.angle))
+        axis.plot([x, x + over], [y, y - up], color="white", linewidth=4, solid_capstyle="butt", path_effects=bar_edge)
+        beside = x + max(over, 0) + 0.03 * (right - left)
+        axis.text(beside, y, f"{scale:g}", color="white", fontsize=8, va="center", path_effects=text_edge)
     axis.set_xlim(left, right)
     axis.set_ylim(bottom, top)

@@ -35,14 +35,23 @@ def card(manifest: Manifest) -> str:
         name = component.name.replace("|", "\\|")
         scales = ", ".join(f"{scale:.12g}" for scale in component.length_scales)
         loss = max(manifest.losses[component.name].values())
-        lines.append(f"| {name} | {component.kernel} | {scales} | {component.weight:g} | {component.boundary} | ≤ {loss:.1e} |")
-    lines += ["", "| label | class | length scales |", "|---|---|---|"]
+        lines.append(
+            f"| {name} | {component.kernel_text} | {scales} | {component.weight:g} | {component.boundary} | ≤ {loss:.1e} |"
+        )
+    lines += ["", f"Seed {recipe.seed}.", "", "| label | class | length scales |", "|---|---|---|"]
     for label, name in enumerate(manifest.classes):
         lines.append(f"| {label} | {name} | {', '.join(f'{scale:.12g}' for scale in recipe.length_scales(label))} |")
     lines += [
         "",
         "`manifest.json` lists the shards with their SHA-256; `gptex verify` checks them and `gptex repair` makes a damaged "
-        "one again. A shard is an HDF5 file with `images`, `labels`, `length_scales` and `index`, one row a texture.",
+        "one again. A shard is an HDF5 file with `images`, `labels`, `length_scales` and `index`, one row a texture:",
+        "",
+        "```python",
+        "import h5py",
+        "",
+        f'with h5py.File("{manifest.shards[0].file}") as shard:',
+        '    images, labels = shard["images"][:], shard["labels"][:]',
+        "```",
         "",
     ]
     return "\n".join(lines)

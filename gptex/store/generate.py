@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -25,10 +27,12 @@ from gptex.store.card import card
 from gptex.store.manifest import CARD, MANIFEST, RECIPE, Manifest, write_text
 from gptex.store.progress import human_bytes
 from gptex.store.progress import progress as show_progress
-from gptex.store.shard import Compression, Shard, ShardPlan, make_shard, stored_bytes
+from gptex.store.shard import Compression, Shard, ShardPlan, make_shard, stored_bytes, write_shard
 from gptex.store.workers import WorkerPool
 
 SHARD_BYTES = 256 * 2**20
+SHARDS = 8  # of a split at least, so that workers can share it …
+SMALL_SHARD_BYTES = 32 * 2**20  # … where that makes them no smaller than this
 LOCK = ".gptex.lock"
 MARK = "# The recipe of the gptex dataset in this folder, which `gptex generate` wrote.\n"  # tells ours from the user's
 
@@ -66,6 +70,8 @@ def plan(
 ) -> Plan:
     """What `generate` writes for `recipe`: equal shards of at most `shard_size` bytes, at least one texture each.
 
+    A split that would make few large shards is cut into up to eight, of at least 32 MiB.
+
     Of a dataset that the recipe `extends`, the shards stay and the missing textures come after them.
     """
     if shard_size < 1:
@@ -80,7 +86,7 @@ def plan(
         first = sum(shard.count for shard in there)
         number = 1 + max((int(Path(shard.file).stem) for shard in there), default=-1)
         missing = recipe.count(split) - first
-        pieces = -(-missing // capacity)
+        pieces = max(-(-missing // capacity), min(SHARDS, missing * recipe.texture_bytes // SMALL_SHARD_BYTES))
         for piece in range(pieces):
             count = missing * (piece + 1) // pieces - missing * piece // pieces
             shards.append(ShardPlan(f"{split}/{number + piece:05d}.h5", split, first, count, compression))
@@ -92,7 +98,7 @@ def plan_into(out: str | Path, recipe: Recipe, *, overwrite: bool = False, **opt
     """What `generate` writes into the folder `out`, given what is there; the options are those of `plan`."""
     out = Path(out).absolute()
     if not recipe.splits:
-        raise GptexError("the recipe counts no textures: give it splits, such as train = 25 per class")
+        raise GptexError("the recipe counts no textures: give it splits, such as train = 25 per class (--per-class 25)")
     there = recipe_in(out)
     if there is None or overwrite:
         return plan(recipe, **options)
@@ -101,14 +107,18 @@ def plan_into(out: str | Path, recipe: Recipe, *, overwrite: bool = False, **opt
     return plan(recipe.replace(splits={**there.splits, **recipe.splits}), extends=manifest, **options)
 
 
-def measure(recipe: Recipe) -> float:
-    """Seconds that a texture takes on one thread, from two of them, the setup left out."""
-    split = next(iter(recipe.splits), "train")
-    recipe.texture(split, 0)
-    start = time.perf_counter()
-    for index in range(2):
-        recipe.texture(split, index)
-    return (time.perf_counter() - start) / 2
+def estimated_seconds(todo: Plan, workers: int) -> float:
+    """How long writing will take, from two textures written into a temporary folder: setup, drawing, hashes and compression."""
+    if not todo.shards:
+        return 0.0
+    two = replace(todo.shards[0], count=2)
+    with tempfile.TemporaryDirectory() as folder:
+        times = []
+        for _ in range(2):  # the second one finds everything set up
+            start = time.perf_counter()
+            write_shard(folder, todo.recipe.to_json(), two)
+            times.append(time.perf_counter() - start)
+    return times[0] + times[1] / 2 * todo.textures / min(workers, len(todo.shards))
 
 
 def generate(

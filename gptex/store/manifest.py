@@ -96,7 +96,11 @@ class Manifest(BaseModel):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise DatasetError(f"{folder} has no {MANIFEST}: it is not a finished gptex dataset") from None
+            if (path.parent / RECIPE).exists():
+                reason = f"has no {MANIFEST}: its run was not finished, give the same `gptex generate` again"
+            else:
+                reason = f"has no {MANIFEST}: it is not a gptex dataset" if path.parent.exists() else "does not exist"
+            raise DatasetError(f"{folder} {reason}") from None
         except OSError as error:
             raise DatasetError(f"cannot read {path}: {error.strerror}") from None
         except ValueError as error:
@@ -126,6 +130,11 @@ class Manifest(BaseModel):
     def full_recipe(self) -> Recipe:
         """The recipe with the counts of the splits."""
         return Recipe(**{**self.recipe, "splits": {name: split.per_class for name, split in self.splits.items()}})
+
+    def __repr__(self) -> str:
+        return (
+            f"Manifest({self.recipe.get('name')!r}: {self.textures} textures in {', '.join(self.splits)}, {self.bytes} bytes)"
+        )
 
     @property
     def textures(self) -> int:

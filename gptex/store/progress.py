@@ -23,6 +23,16 @@ def human_bytes(size: float) -> str:
     return f"{number} B" if number[-1].isdigit() else f"{number[:-1]} {number[-1]}B"
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things, in words.
+
+    >>> counted(1, "shard"), counted(2, "class")
+    ('1 shard', '2 classes')
+    """
+    plural = thing + ("es" if thing.endswith("s") else "s")
+    return f"{number} {thing if number == 1 else plural}"
+
+
 class Progress(Protocol):
     """Something to tell how much is done."""
 

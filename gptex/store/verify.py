@@ -10,6 +10,7 @@ from gptex.errors import DatasetError
 from gptex.recipe import Recipe
 from gptex.store.generate import available_cores, finish, locked, run_shards
 from gptex.store.manifest import MANIFEST, Manifest
+from gptex.store.progress import counted
 from gptex.store.progress import progress as show_progress
 from gptex.store.shard import Shard, check_shard, file_sha256, write_shard
 
@@ -39,10 +40,13 @@ class Verification(NamedTuple):
         """Whether every shard is what the manifest says."""
         return not self.problems
 
+    def __repr__(self) -> str:
+        return f"Verification({self})"
+
     def __str__(self) -> str:
         bad = [f"{problem.file}: {problem.reason}" for problem in self.problems]
         shards = len(self.manifest.shards)
-        total = f"{shards - len(bad)} of {shards} shards are right" if bad else f"all {shards} shards are right"
+        total = f"{shards - len(bad)} of {shards} shards are right" if bad else f"{counted(shards, 'shard')}, all right"
         return "\n".join([*bad, total])
 
 

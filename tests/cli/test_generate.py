@@ -1,5 +1,6 @@
 """`gptex generate`: what it writes, what it says while it does, and how it goes on after an interruption."""
 
+import glob
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -24,7 +26,8 @@ def arrays_sha256(folder):
 
 def shards(folder):
     """Whole shards in a folder, finished or not."""
-    return sorted(folder.glob("*/[0-9]*.h5"))
+    pattern = f"{glob.escape(str(folder))}/*/[0-9]*.h5"  # unlike Path.glob, glob bears folders that vanish meanwhile
+    return sorted(map(Path, glob.glob(pattern)))
 
 
 def identities(folder):
@@ -72,7 +75,7 @@ def test_the_shards_hold_the_textures_of_the_recipe(original):
 
 
 def test_the_summary_says_how_much_there_is_and_where(done, small):
-    assert done("generate", "out", *small()).startswith("out: 6 textures in 2 classes, 3 shards of ")
+    assert done("generate", "out", *small()).startswith("out: 6 textures, 2 classes, 3 shards, ")
 
 
 def test_options_make_the_recipe_they_say(done, tmp_path):
@@ -139,14 +142,14 @@ def test_larger_counts_and_new_splits_extend_a_dataset(done, small, dataset):
     assert ": 10 textures" in out
     assert before.items() <= identities(dataset).items()
     assert hashes.items() <= arrays_sha256(dataset).items()
-    assert done("verify", dataset).strip() == "all 5 shards are right"
+    assert done("verify", dataset).strip() == "5 shards, all right"
 
 
 def test_overwrite_replaces_a_dataset_of_another_recipe_and_leaves_other_files(done, small, dataset):
     (dataset / "notes.txt").write_text("mine")
     done("generate", dataset, *small(), "--seed", "8", "--overwrite")
     assert Recipe.read(dataset / "recipe.toml").seed == 8
-    assert done("verify", dataset).strip() == "all 3 shards are right"
+    assert done("verify", dataset).strip() == "3 shards, all right"
     assert (dataset / "notes.txt").read_text() == "mine"
 
 

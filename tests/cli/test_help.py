@@ -13,7 +13,7 @@ def examples(text):
     """The commands in the part of a help text that begins with Example: or Examples:."""
     _, _, rest = text.partition("Example")
     block = rest.partition("\n")[2].partition("\n\n")[0]
-    return [line.strip() for line in block.replace("\\\n", " ").splitlines()]
+    return [line.partition(" > ")[0].strip() for line in block.replace("\\\n", " ").splitlines()]
 
 
 def smaller(example):

@@ -14,7 +14,7 @@ def test_info_tells_what_the_recipe_and_the_manifest_say(done, dataset):
     assert rows["component-1"].startswith("squared-exponential, ℓ = 2, 3 pixels, weight 0.75, periodic, error ≤ ")
     assert rows["component-2"].startswith("squared-exponential, ℓ = 8 pixels, weight 1.25, periodic, error ≤ ")
     assert rows["seed"] == "7"
-    assert rows["shards"].startswith("3 of ")
+    assert rows["shards"].startswith("3, ")
 
 
 def test_json_is_the_manifest_with_totals(done, dataset):
@@ -44,6 +44,6 @@ def test_a_dataset_in_a_read_only_folder_can_be_looked_at(done, dataset, obey_pe
     for folder in (dataset / "train", dataset / "test", dataset):
         folder.chmod(0o555)
     assert "2: 2-8, 3-8" in done("info", dataset, **obey_permissions)
-    assert done("verify", dataset, **obey_permissions).strip() == "all 3 shards are right"
+    assert done("verify", dataset, **obey_permissions).strip() == "3 shards, all right"
     for folder in (dataset, dataset / "train", dataset / "test"):
         folder.chmod(0o755)

@@ -26,7 +26,7 @@ def test_a_plan_says_what_generate_would_write(done, small, original, tmp_path):
 
 def test_a_plan_measures_the_time_and_the_free_disk(done, small, tmp_path):
     said = rows(done("plan", tmp_path / "not" / "there" / "yet", *small()))
-    assert re.match(r"about \d+\.\d s with 1 workers", said["time"])
+    assert re.match(r"about \d+\.\d s with 1 worker", said["time"])
     number, unit = re.fullmatch(r"([\d.]+) ([kMGTP]?B)", said["free disk"]).groups()
     said_free = float(number) * 1000 ** ["B", "kB", "MB", "GB", "TB", "PB"].index(unit)
     assert said_free == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)  # others write too

@@ -29,7 +29,7 @@ def damaged(dataset):
 def test_a_whole_dataset_is_right(gptex, dataset, contents):
     before = contents(dataset)
     result = gptex("verify", dataset)
-    assert (result.returncode, result.stdout) == (0, "all 3 shards are right\n")
+    assert (result.returncode, result.stdout) == (0, "3 shards, all right\n")
     assert "\r" not in result.stderr
     assert re.search(r"^verify: 6/6 textures, [\d.]+ textures/s, \d+ MB/s\n\Z", result.stderr, re.MULTILINE)
     assert contents(dataset) == before
@@ -60,7 +60,7 @@ def test_repair_makes_bad_shards_again_with_the_arrays_they_had(done, damaged):
     before = shards()
     lines = done("repair", damaged, "--workers", "1").splitlines()
     assert [line.partition(":")[0] for line in lines] == [file for file, *_ in before]
-    assert done("verify", damaged, "--quiet") == "all 3 shards are right\n"
+    assert done("verify", damaged, "--quiet") == "3 shards, all right\n"
     assert shards() == before
 
 
@@ -70,12 +70,12 @@ def test_the_hint_of_verify_is_the_command_that_repairs(gptex, done, dataset):
     name, *arguments = shlex.split(hint)
     assert name == "gptex"
     done(*arguments)
-    assert done("verify", dataset, "--quiet") == "all 3 shards are right\n"
+    assert done("verify", dataset, "--quiet") == "3 shards, all right\n"
 
 
 def test_a_dataset_without_problems_is_left_as_it_is(done, dataset, contents):
     before = contents(dataset)
-    assert done("repair", dataset) == "all 3 shards are right; nothing to repair\n"
+    assert done("repair", dataset) == "3 shards, all right; nothing to repair\n"
     assert contents(dataset) == before
 
 
