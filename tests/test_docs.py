@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -24,6 +26,15 @@ def test_the_readmes_python_runs_from_top_to_bottom(tmp_path):
     script += "assert recipe.classes == ('3-20', '4-20', '3-30', '4-30')\n"
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", ["fields.md", "recipe.md"])
+def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert blocks
+    script = "\n".join(["import gptex", "import numpy as np", *blocks])
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_page_that_is_linked_is_there():

@@ -127,6 +127,8 @@ class CovarianceKernel(Kernel):
         outer = 1.0
         while beyond(outer) > level:
             outer *= 2
+            if outer > 2**16:
+                return math.inf
         return float(brentq(lambda q: math.log(beyond(q) / level), outer / 2, outer)) if outer > 1 else outer
 
 

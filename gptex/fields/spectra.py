@@ -40,6 +40,7 @@ LARGEST_DIAGONAL_CORRELATION = 0.99  # of an open field, across the whole window
 LARGEST_TORUS = 2**28  # points; float32 fields of 1 GiB
 THIN = 40  # modes along the last axis below which matrix products beat the FFT
 MOST_THIN_MODES = 2**22
+MOST_TERMS = 100  # aliases or images on each side of an axis
 
 
 @dataclass(frozen=True)
@@ -181,16 +182,23 @@ def _periodic(torus: Shape, kernel: CovarianceKernel, length_scale: float, toler
     axis_scales = kernel.axis_length_scales(length_scale, dim)
     band = kernel.band_limit(level) / axis_scales  # radians per pixel
     # A sum over the modes left out is below the integral from one mode further in, hence the 2 / n.
-    aliases = max(0, math.ceil(((band / math.pi + 2 / np.asarray(torus)).max() - 1) / 2))
+    nearest_alias = ((band / math.pi + 2 / np.asarray(torus)).max() - 1) / 2
+    aliases = max(0, math.ceil(nearest_alias)) if math.isfinite(nearest_alias) else math.inf
     reach = _reach_of_images(kernel, tolerance * 1e-4) * kernel.extents(length_scale, dim)
     images = max(math.ceil(r / n + 0.5) for r, n in zip(reach, torus, strict=True)) if np.isfinite(reach).all() else math.inf
+    terms = min(aliases, images)
+    if terms > MOST_TERMS:
+        raise RecipeError(
+            f"neither the correlation nor the spectrum of this {kernel.name} kernel falls fast enough at length scale "
+            f"{length_scale:g} for a periodic field: use boundary open, or a larger tolerance"
+        )
     if aliases > images:
         found = _trim(torus, _variances(torus, kernel, length_scale, images=int(images)), 2 * dim * level)
         return replace(found, loss=found.loss + tolerance / 100)  # for the images left out
     cutoff = tuple(min(math.ceil(k * n / (2 * math.pi)), n // 2) for k, n in zip(band, torus, strict=True))
     numbers = mode_numbers(torus, cutoff)
     variance: FloatArray = np.zeros(np.broadcast_shapes(*(n.shape for n in numbers)))
-    for shift in itertools.product(range(-aliases, aliases + 1), repeat=dim):
+    for shift in itertools.product(range(-int(aliases), int(aliases) + 1), repeat=dim):
         wavenumbers = [2 * math.pi * (m / n + s) for m, n, s in zip(numbers, torus, shift, strict=True)]
         variance += kernel.spectral_density(kernel.scaled_wavenumber(wavenumbers, length_scale), dim)
     variance *= kernel.aspect * length_scale**dim / math.prod(torus)
