@@ -34,6 +34,7 @@ SHARD_BYTES = 256 * 2**20
 SHARDS = 8  # of a split at least, so that workers can share it …
 SMALL_SHARD_BYTES = 32 * 2**20  # … where that makes them no smaller than this
 LOCK = ".gptex.lock"
+PART = re.compile(r"\.(manifest\.json|recipe\.toml|README\.md|\d{5,}\.h5)\.[0-9a-f]{8}\.part")
 MARK = "# The recipe of the gptex dataset in this folder, which `gptex generate` wrote.\n"  # tells ours from the user's
 
 
@@ -186,10 +187,13 @@ def generate(
         _check_space(out, todo, overwrite)
         if overwrite:
             _clear(out)  # only now that nothing stands against the new dataset
-        if not todo.kept:
-            write_text(out / RECIPE, MARK + todo.recipe.to_toml())
+        write_text(out / RECIPE, MARK + todo.recipe.to_toml())  # names the splits, for --overwrite after an interruption
         tasks = [(str(out), recipe_json, shard) for shard in todo.shards]
         shards = run_shards("generate", make_shard, tasks, workers, executor, progress)
+        files = {out / shard.file for shard in [*todo.kept, *shards]}
+        for file in _shards_in(out):
+            if file not in files:
+                file.unlink()  # of an interrupted run with other shards
         return finish(out, todo.recipe, [*todo.kept, *shards])
 
 
@@ -262,7 +266,8 @@ def locked(out: Path) -> Iterator[None]:
 
 def _remove_parts(out: Path) -> None:
     for part in [*out.glob(".*.part"), *out.glob("*/.*.h5.*.part")]:
-        part.unlink(missing_ok=True)
+        if PART.fullmatch(part.name):
+            part.unlink(missing_ok=True)
 
 
 def recipe_in(out: Path) -> Recipe | None:

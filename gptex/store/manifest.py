@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import secrets
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -118,6 +119,9 @@ class Manifest(BaseModel):
             raise DatasetError(f"{path} is damaged: {where}: {problem['msg']}") from None
         if manifest is None or manifest.format != FORMAT:
             raise DatasetError(f"{path} is not a gptex manifest")
+        text = json.dumps(manifest.recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        if hashlib.sha256(text.encode()).hexdigest() != manifest.recipe_sha256:
+            raise DatasetError(f"{path} is damaged: its recipe does not match its hash")
         try:
             recipe = manifest.full_recipe()
         except RecipeError as error:
@@ -163,4 +167,5 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise DatasetError(f"cannot write {path}: {error.strerror}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses even where there is no file
+            part.unlink()

@@ -6,11 +6,12 @@ A shard is written under a temporary name, closed, synced and renamed, so that a
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import secrets
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -106,10 +107,11 @@ def write_shard(folder: str, recipe_json: str, plan: ShardPlan, arrays_sha256: s
             )
         size, sha256 = _sync(part)
         os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # HDF5 that cannot write on closing is a RuntimeError
-        raise DatasetError(f"cannot write {path}: {_reason(error)}") from error
+    except OSError as error:
+        raise DatasetError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses even where there is no file
+            part.unlink()
     return Shard(**asdict(plan), bytes=size, sha256=sha256, arrays_sha256=digest)
 
 
@@ -119,13 +121,37 @@ def _recipe(recipe_json: str) -> Recipe:
     return Recipe.from_json(recipe_json)
 
 
-def _reason(error: OSError | RuntimeError) -> str:
-    """The system's word for an error, also where HDF5 wrapped it."""
-    text = str(error)
-    for number in (28, 122, 27, 30, 13):  # disk full, quota, file too large, read-only, not permitted
-        if getattr(error, "errno", None) == number or f"errno = {number}," in text:
-            return os.strerror(number)
-    return getattr(error, "strerror", None) or " ".join(text.split())
+class _Disk(io.FileIO):
+    """A file for HDF5 to write to that keeps the first failure for `check`, and takes in silence what comes after it.
+
+    HDF5 cannot close a file that it cannot write: h5py then raises a RuntimeError, and HDF5 2.0 crashes the process.
+    """
+
+    _failure: OSError | None = None
+
+    def check(self) -> None:
+        """Raise what went wrong so far."""
+        if self._failure:
+            raise self._failure
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, also where the system takes it in pieces."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while rest and not self._failure:
+            try:
+                rest = rest[super().write(rest) :]
+            except OSError as error:
+                self._failure = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the file's size."""
+        try:
+            return self.tell() if self._failure else super().truncate(size)
+        except OSError as error:
+            self._failure = error
+            return self.tell()
 
 
 def _write(part: Path, recipe_json: str, plan: ShardPlan) -> str:
@@ -143,7 +169,7 @@ def _write(part: Path, recipe_json: str, plan: ShardPlan) -> str:
     if plan.compression != "none":
         storage = {"chunks": (1, *recipe.shape), "compression": plan.compression, "shuffle": True}
     digest = hashlib.sha256()
-    with h5py.File(part, "w") as file:
+    with _Disk(part, "w+") as disk, h5py.File(disk, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["split"] = plan.split
         file.attrs["recipe"] = recipe_json
@@ -155,10 +181,13 @@ def _write(part: Path, recipe_json: str, plan: ShardPlan) -> str:
         for row, i in enumerate(index):
             image = np.ascontiguousarray(recipe.texture(plan.split, i).image, dtype)
             images[row] = image
+            disk.check()
             digest.update(image.data)
         for array in small.values():
             digest.update(array.data)
         file.attrs["arrays_sha256"] = digest.hexdigest()
+        file.close()  # which writes
+        disk.check()
     return digest.hexdigest()
 
 
@@ -194,9 +223,8 @@ def open_shard(path: Path) -> Iterator[h5py.File]:
     DatasetError
         If the file is missing, is no HDF5 file, is cut short, or lacks a part of the format; the message says how to mend it.
     """
-    repair = shlex.join(["gptex", "repair", str(path.parent.parent)])
     if not path.exists():
-        raise DatasetError(f"{path} is missing: `{repair}` makes it again")
+        raise DatasetError(f"{path} is missing: `{_repair(path)}` makes it again")
     try:
         with h5py.File(path, "r", locking=False) as file:
             missing = [name for name in ARRAYS if name not in file]
@@ -204,7 +232,7 @@ def open_shard(path: Path) -> Iterator[h5py.File]:
                 raise DatasetError(f"{path} has no dataset {missing[0]!r}: it is not a gptex shard")
             yield file
     except OSError as error:
-        raise DatasetError(f"{path} is damaged or cut short ({error}): `{repair}` makes it again") from error
+        raise DatasetError(_damaged(path, error)) from error
 
 
 def check_shard(path: Path, recipe: Recipe, plan: ShardPlan) -> str:
@@ -215,6 +243,24 @@ def check_shard(path: Path, recipe: Recipe, plan: ShardPlan) -> str:
     DatasetError
         Naming what is wrong.
     """
+    try:
+        return _check_shard(path, recipe, plan)
+    except DatasetError:
+        raise
+    except (ValueError, KeyError, RuntimeError, TypeError, AttributeError, MemoryError) as error:  # as HDF5 has it
+        raise DatasetError(_damaged(path, error)) from error
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return f"{path} is damaged or cut short ({reason}): `{_repair(path)}` makes it again"
+
+
+def _repair(path: Path) -> str:
+    return shlex.join(["gptex", "repair", str(path.parent.parent)])
+
+
+def _check_shard(path: Path, recipe: Recipe, plan: ShardPlan) -> str:
     with open_shard(path) as file:
         if file.attrs.get("format") != FORMAT:
             raise DatasetError(f"{path} has format {file.attrs.get('format')}, not {FORMAT}")

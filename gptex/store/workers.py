@@ -43,11 +43,13 @@ class WorkerPool(Executor):
     def _call(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
         process = self._process()
         calls, results = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+        call = pickle.dumps((fn, args, kwargs))
         try:
-            pickle.dump((fn, args, kwargs), calls)
+            calls.write(call)
             calls.flush()
             error, result = pickle.load(results)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+            del self._mine.process  # the next call gets another
             raise GptexError(f"a worker process ended unexpectedly ({_ending(process.wait())})") from None
         if error is not None:
             raise error
@@ -59,7 +61,9 @@ class WorkerPool(Executor):
             return cast("subprocess.Popen[bytes]", self._mine.process)
         if self._killed:
             raise GptexError("the workers were stopped")
-        command = [sys.executable, "-c", BOOT]
+        if hasattr(signal, "pthread_sigmask"):  # inherited: Ctrl-C reaches the whole terminal; the parent decides
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        command = [sys.executable, "-P", "-c", BOOT]  # -P: nothing is imported from the current folder
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **ONE_THREAD})
         self._mine.process = process
         self._processes.append(process)
@@ -78,6 +82,9 @@ class WorkerPool(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the workers finish what was submitted, then end them."""
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+        if not wait:
+            threading.Thread(target=self.shutdown).start()
+            return
         for process in self._processes:
             process.communicate()  # closes its standard input, which ends it
 
@@ -88,7 +95,6 @@ def _ending(code: int) -> str:
 
 def serve() -> None:
     """What a worker process runs until its standard input ends."""
-    sys.unraisablehook = lambda _: None  # h5py's words on a file it cannot close; the error itself goes to the caller
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent decides
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     calls = sys.stdin.buffer
