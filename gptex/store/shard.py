@@ -194,8 +194,11 @@ def _write(part: Path, recipe_json: str, plan: ShardPlan) -> str:
 def _sync(path: Path) -> tuple[int, str]:
     """Force a file onto the disk; its size and SHA-256."""
     with path.open("rb+") as file:
+        if hasattr(os, "posix_fadvise"):  # Linux begins to write at once, while the hash is taken
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
-    return path.stat().st_size, file_sha256(path)
+    return path.stat().st_size, sha256
 
 
 def file_sha256(path: Path) -> str:
