@@ -1,4 +1,4 @@
-"""`gptex.generate` against h5py alone writing and syncing the same bytes; and two workers against one, in memory."""
+"""`gptex.generate` against h5py alone writing and syncing as many images; and two workers against one, in memory."""
 
 from __future__ import annotations
 

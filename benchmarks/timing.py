@@ -1,4 +1,4 @@
-"""Timing on a noisy machine: two things in turn, many times, and the ratio of their medians."""
+"""Timing on a noisy machine: things in turn, many times, and the ratios of their medians."""
 
 from __future__ import annotations
 

@@ -6,8 +6,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from gptex.errors import RecipeError
-from gptex.fields.kernels import nearest
+from gptex.errors import RecipeError, nearest
 from gptex.recipe import Recipe
 
 
@@ -32,6 +31,11 @@ def preset(name: str) -> Recipe:
 
     >>> preset("golkar-cranmer-2018").classes
     ('9.5-80', '10-80', '9.5-140', '10-140')
+
+    Raises
+    ------
+    RecipeError
+        If there is none.
     """
     if name not in presets():
         raise RecipeError(f"there is no preset {name!r}: {nearest(name, presets())}")

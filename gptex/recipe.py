@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from gptex.errors import RecipeError
-from gptex.fields.kernels import Kernel, PowerSpectrum, kernel_by_name, nearest
+from gptex.errors import RecipeError, nearest
+from gptex.fields.kernels import Kernel, PowerSpectrum, kernel_by_name
 from gptex.fields.sampler import Sampler, check_shape, superpose
 from gptex.fields.spectra import DEFAULT_TOLERANCE, SMALLEST_TOLERANCE
 from gptex.fields.streams import check_seed, normals, split_key, stream
@@ -104,8 +104,10 @@ class _Model(BaseModel):
 
 
 def _table(value: Any) -> Any:
-    """Rows of a spectrum's table as tuples; a callable is left alone."""
+    """Rows of a spectrum's table, or of a PowerSpectrum's, as tuples; a callable is left alone."""
     if isinstance(value, PowerSpectrum):
+        if value.aspect != 1:
+            raise RecipeError("the aspect and angle of a PowerSpectrum are keys of the component")
         value = value.power
     if value is None or callable(value):
         return value
@@ -121,7 +123,7 @@ class Component(_Model):
     Attributes
     ----------
     name : str
-        For the reader.
+        For the reader, and the key of the component's losses; each component of a recipe has another.
     length_scales : tuple of float
         Candidate length scales in pixels; the class says which one a texture has.
     kernel : str
@@ -134,7 +136,7 @@ class Component(_Model):
         Stretch along one direction and that direction in degrees, see `gptex.fields.kernels`.
     nu, alpha : float, optional
         Of the Matérn (default 1.5) and the rational quadratic kernel (default 1).
-    spectrum : table of (q, P) or callable
+    spectrum : table of (q, P), callable or PowerSpectrum
         Of the kernel "spectrum", see `gptex.fields.PowerSpectrum`.
     tolerance : float
         Largest error of the covariance, as a share of the variance.
@@ -304,7 +306,13 @@ class Recipe(_Model):
         return tuple("-".join(f"{scale:.12g}" for scale in self.length_scales(label)) for label in range(self.n_classes))
 
     def choices(self, label: int) -> tuple[int, ...]:
-        """Which length scale each component has in class `label`; the first component changes fastest."""
+        """Which length scale each component has in class `label`, by its place; the first component changes fastest.
+
+        Raises
+        ------
+        RecipeError
+            If there is no such label.
+        """
         if not 0 <= label < self.n_classes:
             raise RecipeError(f"label {label} is not from 0 to {self.n_classes - 1}")
         choices = []
@@ -314,11 +322,11 @@ class Recipe(_Model):
         return tuple(choices)
 
     def length_scales(self, label: int) -> tuple[float, ...]:
-        """Length scales in pixels of class `label`, one a component."""
+        """Length scales in pixels of class `label`, one a component; RecipeError if there is no such label."""
         return tuple(c.length_scales[choice] for c, choice in zip(self.components, self.choices(label), strict=True))
 
     def count(self, split: str) -> int:
-        """Number of textures in `split`."""
+        """Number of textures in `split`; RecipeError if `splits` does not count it."""
         if split not in self.splits:
             raise RecipeError(f"the recipe counts no split {split!r}: {nearest(split, list(self.splits))}")
         return self.splits[split] * self.n_classes
@@ -338,7 +346,8 @@ class Recipe(_Model):
         Raises
         ------
         RecipeError
-            If the recipe cannot be honoured on its grid, or the index is negative.
+            If the recipe cannot be honoured on its grid, `split` cannot be a split's name, or `index` is not a whole number
+            from 0 to 2**63 - 1.
         """
         check_split(split)
         try:
@@ -395,7 +404,7 @@ class Recipe(_Model):
 
     @classmethod
     def from_toml(cls, text: str) -> Self:
-        """The recipe written in TOML in `text`."""
+        """The recipe written in TOML in `text`; RecipeError if it is no TOML or no recipe."""
         try:
             return cls(**tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
@@ -403,7 +412,13 @@ class Recipe(_Model):
 
     @classmethod
     def read(cls, path: str | Path | Traversable) -> Self:
-        """The recipe in the TOML file at `path`."""
+        """The recipe in the TOML file at `path`.
+
+        Raises
+        ------
+        RecipeError
+            If the file cannot be read, or is no TOML or no recipe; the message names it.
+        """
         source = Path(path) if isinstance(path, str) else path
         try:
             return cls.from_toml(source.read_text(encoding="utf-8"))
@@ -415,7 +430,7 @@ class Recipe(_Model):
             raise RecipeError(f"{source}: {error}") from None
 
     def to_toml(self) -> str:
-        """The recipe as a TOML file, which `from_toml` reads back to an equal one."""
+        """The recipe as a TOML file, which `from_toml` reads back to an equal one; RecipeError if a spectrum is a callable."""
         data = self._data()
         components, splits = data.pop("components"), data.pop("splits")
         lines = list(_toml_lines(data))
@@ -425,14 +440,20 @@ class Recipe(_Model):
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> str:
-        """The recipe without its `splits` as canonical JSON: what a shard holds, and what makes two recipes one."""
+        """The recipe without its `splits` as canonical JSON: what a shard holds, and what makes two recipes one.
+
+        Raises
+        ------
+        RecipeError
+            If a spectrum is a callable.
+        """
         data = self._data()
         del data["splits"]
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The recipe in the JSON of `to_json`."""
+        """The recipe, without splits, in the JSON of `to_json`; RecipeError if it is no JSON or no recipe."""
         try:
             data = json.loads(text)
         except ValueError as error:

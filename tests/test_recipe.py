@@ -19,7 +19,7 @@ import pytest
 
 import gptex
 from gptex import Component, Recipe, RecipeError, Sampler
-from gptex.fields import superpose
+from gptex.fields import PowerSpectrum, superpose
 from gptex.fields.streams import normals
 
 # -- helpers
@@ -666,3 +666,11 @@ def test_a_misspelt_preset_is_answered_with_the_nearest_one():
 @pytest.mark.parametrize("name", ["", "..", "no such thing", str(Path.cwd())])
 def test_what_is_no_preset_is_answered_with_their_names(name):
     assert "golkar-cranmer-2018" in refusal(lambda: gptex.preset(name))
+
+
+def test_a_power_spectrum_object_serves_as_spectrum_unless_it_is_stretched():
+    table = PowerSpectrum(power=((0.0, 1.0), (5.0, 0.5)))
+    kept = Component(name="a", kernel="spectrum", spectrum=table, length_scales=[2])
+    assert kept.spectrum == ((0.0, 1.0), (5.0, 0.5))
+    with pytest.raises(gptex.RecipeError, match="aspect"):
+        Component(name="a", kernel="spectrum", spectrum=PowerSpectrum(power=table.power, aspect=3), length_scales=[2])

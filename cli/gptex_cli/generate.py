@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from gptex_cli.options import Bytes, recipe_from, recipe_options
+from gptex_cli.options import RECIPE_OPTIONS, Bytes, add, recipe_from
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-OUTPUT_OPTIONS = [
+OUTPUT_OPTIONS: list[Any] = [
     click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one for each core]"),
     click.option("--shard-size", type=Bytes(), default="256MiB", show_default=True, help="Largest size of a shard's images."),
     click.option(
@@ -23,17 +20,10 @@ OUTPUT_OPTIONS = [
 ]
 
 
-def output_options(function: F) -> F:
-    """Add the options that say how a dataset is written."""
-    for option in reversed(OUTPUT_OPTIONS):
-        function = option(function)
-    return function
-
-
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@recipe_options
-@output_options
+@add(RECIPE_OPTIONS)
+@add(OUTPUT_OPTIONS)
 def generate(
     out: Path, workers: int | None, shard_size: int, compression: Any, overwrite: bool, quiet: bool, **recipe_choices: Any
 ) -> None:
@@ -67,8 +57,8 @@ def generate(
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@recipe_options
-@output_options
+@add(RECIPE_OPTIONS)
+@add(OUTPUT_OPTIONS)
 def plan(
     out: Path, workers: int | None, shard_size: int, compression: Any, overwrite: bool, quiet: bool, **recipe_choices: Any
 ) -> None:
@@ -84,8 +74,9 @@ def plan(
     recipe = recipe_from(**recipe_choices)
     import shutil
 
-    from gptex.store.generate import available_cores, estimated_seconds, plan_into
+    from gptex.store.generate import estimated_seconds, plan_into
     from gptex.store.progress import counted, human_bytes
+    from gptex.store.workers import available_cores
 
     todo = plan_into(out, recipe, shard_size=shard_size, compression=compression, overwrite=overwrite)
     processes = min(workers or available_cores(), max(1, len(todo.shards)))

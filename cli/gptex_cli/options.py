@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -77,7 +78,7 @@ class SplitCount(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         return split, int(count)
 
 
-RECIPE_OPTIONS = [
+RECIPE_OPTIONS: list[Any] = [
     click.option("--preset", metavar="NAME", help="A recipe that comes with gptex, see `gptex presets`."),
     click.option("--recipe", "recipe_file", metavar="FILE", type=click.Path(path_type=Path), help="A recipe in TOML."),
     click.option("--size", type=Size(), help="Or a new recipe: 512 (square), 256x512 or 64x64x64 pixels …"),
@@ -99,11 +100,9 @@ RECIPE_OPTIONS = [
 ]
 
 
-def recipe_options(function: F) -> F:
-    """Add the options that make a recipe."""
-    for option in reversed(RECIPE_OPTIONS):
-        function = option(function)
-    return function
+def add(options: list[Callable[[F], F]]) -> Callable[[F], F]:
+    """A decorator that adds options, the first of them first in the help."""
+    return lambda function: reduce(lambda decorated, option: option(decorated), reversed(options), function)
 
 
 def recipe_from(**options: Any) -> Recipe:

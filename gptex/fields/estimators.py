@@ -26,7 +26,8 @@ class RadialSpectrum(NamedTuple):
     wavenumber : (bins,) float64
         Mean |k| of the modes in each shell, radians per pixel.
     power : (bins,) float64
-        Mean of |F|² / N over them, with F the DFT and N the number of pixels: an estimate of the spectral density S(k).
+        Mean of |F|² / N over them, with F the DFT and N the number of pixels: an estimate of the spectral density S(k), in
+        units of the field's variance times pixels to the power of the dimension.
     modes : (bins,) int64
         Number of modes averaged; a mode and its conjugate count as two.
     """
@@ -37,9 +38,15 @@ class RadialSpectrum(NamedTuple):
 
 
 def radial_power_spectrum(field: npt.ArrayLike, bins: int | None = None) -> RadialSpectrum:
-    """Radial power spectrum of `field`, in `bins` shells of equal width from 0 to the largest |k| of the grid.
+    """Radial power spectrum of `field`, of one to three axes, in shells of equal width.
 
-    By default a shell is 2π / (longest side) wide. The zero mode is the mean and belongs to no shell.
+    `bins` shells reach from 0 to the largest |k| of the grid. By default a shell is 2π / (longest side) wide with a multiple of
+    that in its middle. The zero mode is the mean and belongs to no shell.
+
+    Raises
+    ------
+    GptexError
+        If `field` has no or more than three axes, fewer than two pixels or values that are not finite, or `bins` is below 1.
 
     >>> spectrum = radial_power_spectrum(np.random.default_rng(0).standard_normal((64, 64)))
     >>> bool(abs(np.average(spectrum.power, weights=spectrum.modes) - 1) < 0.1)
@@ -56,7 +63,7 @@ def radial_power_spectrum(field: npt.ArrayLike, bins: int | None = None) -> Radi
     modes = np.bincount(shell)
     full = modes > 0
     return RadialSpectrum(
-        (np.bincount(shell, k)[full] / modes[full]), (np.bincount(shell, power.ravel()[1:])[full] / modes[full]), modes[full]
+        np.bincount(shell, k)[full] / modes[full], np.bincount(shell, power.ravel()[1:])[full] / modes[full], modes[full]
     )
 
 
@@ -70,6 +77,11 @@ def autocovariance(field: npt.ArrayLike, boundary: Boundary = "periodic") -> Flo
         On a torus all n_1 … n_d pairs of pixels a lag apart enter, and the shape is that of the field. In a window the mean
         runs over the pairs that exist (the unbiased estimate, Priestley 1981, §5.3) and axis i has the 2 n_i - 1 lags from
         -(n_i - 1) to n_i - 1.
+
+    Raises
+    ------
+    GptexError
+        If `field` has no or more than three axes, fewer than two pixels or values that are not finite, or for another boundary.
     """
     values = _checked(field)
     if boundary == "periodic":

@@ -19,18 +19,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from gptex.errors import RecipeError
+from gptex.errors import RecipeError, nearest
 
 FloatArray = npt.NDArray[np.float64]
 
-MAX_BESSEL_NU = 30.0  # above it K_nu overflows inside the range of distances that matters
+MAX_BESSEL_NU = 30.0  # above this order K overflows inside the range that matters; of nu and of alpha
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,13 @@ class Kernel(ABC):
         """Spectral density S_d at the scaled wave numbers `q` (radians), in `dim` dimensions."""
 
     def direction(self, dim: int) -> FloatArray:
-        """Unit vector of the stretch, in array order (…, row, column)."""
+        """Unit vector of the stretch, in array order (…, row, column).
+
+        Raises
+        ------
+        RecipeError
+            If a kernel with a stretch is asked for one dimension.
+        """
         if dim == 1 and self.aspect != 1:
             raise RecipeError("aspect needs a grid of two or three dimensions")
         unit = np.zeros(dim)
@@ -97,7 +102,7 @@ class Kernel(ABC):
 
 
 class CovarianceKernel(Kernel):
-    """A kernel known by its correlation function k(r)."""
+    """A kernel known by its correlation function k(r), which falls with r, to 0."""
 
     @abstractmethod
     def correlation(self, r: npt.ArrayLike) -> FloatArray:
@@ -108,7 +113,7 @@ class CovarianceKernel(Kernel):
         return self.correlation(self.scaled_distance(lags, length_scale))
 
     def reach(self, level: float) -> float:
-        """Scaled distance beyond which the correlation is below `level`."""
+        """Scaled distance beyond which the correlation is below `level`; may be inf."""
         from scipy.optimize import brentq
 
         outer = 1.0
@@ -117,7 +122,7 @@ class CovarianceKernel(Kernel):
         return float(brentq(lambda r: float(self.correlation(r)) - level, 0, outer))
 
     def band_limit(self, level: float) -> float:
-        """Scaled wave number beyond which, along one axis, less than the share `level` of the variance lies."""
+        """Scaled wave number beyond which, along one axis, less than the share `level` of the variance lies; may be inf."""
         from scipy.integrate import quad
         from scipy.optimize import brentq
 
@@ -164,6 +169,11 @@ class Matern(CovarianceKernel):
     .. math:: k(r) = \frac{2^{1-\nu}}{\Gamma(\nu)} z^\nu K_\nu(z).
 
     Closed forms serve ν = 1/2, 3/2 and 5/2. The spectral density along one axis is Student's t with 2ν degrees of freedom.
+
+    Parameters
+    ----------
+    nu : float
+        Smoothness ν > 0.
 
     >>> float(Matern(nu=1.5).correlation(1.0).round(6))
     0.483358
@@ -236,6 +246,11 @@ class RationalQuadratic(CovarianceKernel):
 
     A mixture of squared exponentials of Gamma-distributed inverse square length scales; its transform follows term by
     term, a Bessel function K of order α - d/2. In d dimensions its power at wave number 0 is finite only for α > d/2.
+
+    Parameters
+    ----------
+    alpha : float
+        α > 0; the larger, the nearer to the squared exponential.
     """
 
     alpha: float = 1.0
@@ -262,7 +277,7 @@ class RationalQuadratic(CovarianceKernel):
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             density = np.exp(constant + math.log(2) + order * np.log(z / 2) + np.log(kve(order, z)) - z)
         density = np.where(np.isfinite(density), np.minimum(density, at_zero), at_zero)
-        return np.where(z < 1e4, density, 0.0)  # K is not to be had for z above 1e9
+        return np.where(z < 1e4, density, 0.0)  # far beyond the z where e^-z is 0; scipy's K ends at 1e9
 
     def _mixture(self, q: FloatArray, dim: int) -> FloatArray:
         """E[(2π/t)^(d/2) e^(-q²/2t)] for t ~ Gamma(α, α), by the trapezoidal rule in log t around the peak t = 1."""
@@ -279,6 +294,8 @@ class RationalQuadratic(CovarianceKernel):
 @dataclass(frozen=True)
 class PowerSpectrum(Kernel):
     """A kernel given by its radial power spectrum P(q), a callable or a table; the field has variance 1 on its grid.
+
+    Its `spectral_density` is P as it was given, in any dimension and on any scale.
 
     The spectrum lives on the modes of the grid, up to its Nyquist frequencies, and is scaled to unit variance there. The
     length scale stretches it: q = k ℓ with k in radians per pixel, so a spectrum already in those units takes ℓ = 1.
@@ -325,7 +342,13 @@ class PowerSpectrum(Kernel):
     def tabulate(
         cls, function: Callable[[FloatArray], npt.ArrayLike], wavenumbers: npt.ArrayLike, **kwargs: float
     ) -> PowerSpectrum:
-        """The table of `function` at `wavenumbers`: a spectrum that can be written into a recipe's file."""
+        """The table of `function` at the scaled wave numbers `wavenumbers`, increasing: it can be written into a recipe's file.
+
+        Raises
+        ------
+        RecipeError
+            If the table is not one of `PowerSpectrum`.
+        """
         q = np.asarray(wavenumbers, dtype=np.float64)
         return cls(power=tuple(zip(q.tolist(), np.asarray(function(q), dtype=np.float64).tolist(), strict=True)), **kwargs)
 
@@ -342,12 +365,6 @@ def _interpolant(table: tuple[tuple[float, float], ...]) -> Callable[[FloatArray
 KERNELS: dict[str, type[Kernel]] = {
     kernel.name: kernel for kernel in (SquaredExponential, Matern, Exponential, RationalQuadratic, PowerSpectrum)
 }
-
-
-def nearest(word: str, choices: Sequence[str]) -> str:
-    """The hint of an error message: the nearest right word, or all of them."""
-    close = get_close_matches(word, choices, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(choices)}"
 
 
 def kernel_by_name(name: str, **parameters: Any) -> Kernel:

@@ -28,7 +28,7 @@ import scipy.fft
 from gptex.errors import RecipeError
 from gptex.fields.blas import one_blas_thread
 from gptex.fields.kernels import Kernel, kernel_by_name
-from gptex.fields.spectra import DEFAULT_TOLERANCE, Boundary, ModeBox, Shape, Spectrum, mode_numbers, spectrum
+from gptex.fields.spectra import DEFAULT_TOLERANCE, Boundary, ModeBox, Shape, mode_numbers, spectrum
 from gptex.fields.streams import check_seed, complex_normals, stream
 
 Field = npt.NDArray[np.floating[Any]]
@@ -115,7 +115,8 @@ class Sampler:
         found = spectrum(self.shape, kernel, self.length_scale, boundary, tolerance)
         self.modes = ModeBox(found.torus, found.cutoff)
         self.loss = found.loss
-        self._std = _std_of_amplitudes(found, self.dtype)
+        std = found.variance / found.multiplicity  # of the real and of the imaginary part of each amplitude, once rooted
+        self._std = np.sqrt(std, out=std).astype(self.dtype)
         thin = boundary == "open" and self.modes.thin(self.shape)
         self._products = _ThinProducts(self.shape, self.modes, self.dtype) if thin else None
 
@@ -123,7 +124,13 @@ class Sampler:
         return f"Sampler({self.shape}, {self.kernel}, {self.length_scale:g}, boundary={self.boundary!r}, dtype='{self.dtype}')"
 
     def __call__(self, seed: int) -> Field:
-        """The field of `seed`, of shape `shape`, mean 0 and variance 1."""
+        """The field of `seed`, of shape `shape` and type `dtype`, drawn from a process of mean 0 and variance 1.
+
+        Raises
+        ------
+        RecipeError
+            If the seed is not a whole number from 0 to 2**128 - 1.
+        """
         return superpose([self], [self.draw(stream(check_seed(seed)))])
 
     def draw(self, bits: np.random.PCG64) -> Amplitudes:
@@ -131,7 +138,7 @@ class Sampler:
         return complex_normals(bits, self._std)
 
     def _add_open(self, amplitudes: Amplitudes, total: Field | None, weight: float, standardize: bool) -> Field:
-        """`total` plus `weight` times the open field of `modes`; both arrays are used up."""
+        """`total` plus `weight` times the open field of `amplitudes`; both arrays are used up."""
         if self._products is not None:
             return self._products.add(amplitudes, total, weight, standardize)
         field = _inverse(self.modes.torus, self.shape, [(amplitudes, self.modes.cutoff)])
@@ -140,13 +147,6 @@ class Sampler:
             weight /= _nonzero(math.sqrt(np.square(field).mean(dtype=np.float64)))
         field *= weight
         return field if total is None else np.add(total, field, out=total)
-
-
-def _std_of_amplitudes(found: Spectrum, dtype: np.dtype[Any]) -> Field:
-    """Standard deviation of the real and of the imaginary part of each mode's amplitude."""
-    variance = found.variance / 2
-    variance[..., found.self_conjugate] *= 2
-    return np.sqrt(variance, out=variance).astype(dtype)
 
 
 def superpose(
@@ -162,6 +162,15 @@ def superpose(
         What each field is multiplied by; 1 if left out.
     standardize : bool
         Shift each field to mean 0 and scale it to standard deviation 1 over the window, before it is multiplied.
+
+    Returns
+    -------
+    ndarray of the samplers' shape and dtype
+
+    Raises
+    ------
+    RecipeError
+        Without any field, or if a field to be standardized is constant over the window.
     """
     weights = [1.0] * len(draws) if weights is None else weights
     parts = list(zip(samplers, draws, weights, strict=True))
@@ -232,7 +241,7 @@ def _torus_std(amplitudes: Amplitudes, box: ModeBox) -> float:
 
 
 def _power(amplitudes: Amplitudes) -> float:
-    """Sum of |modes|², pairwise in float64."""
+    """Sum of |amplitudes|², pairwise in float64."""
     return float(np.square(amplitudes.real).sum(dtype=np.float64) + np.square(amplitudes.imag).sum(dtype=np.float64))
 
 
@@ -246,16 +255,14 @@ class _ThinProducts:
         self.window = window
         self.leading = [np.exp(1j * phase).astype(np.result_type(dtype, np.complex64)) for phase in phases[:-1]]
         columns = np.stack([np.cos(phases[-1]), -np.sin(phases[-1])], axis=-1)  # (pixels, modes, real and imaginary part)
-        times = np.full(columns.shape[1], 2.0)
-        times[box.self_conjugate] = 1
-        last = (columns * times[:, None]).reshape(window[-1], -1).T
+        last = (columns * box.multiplicity[:, None]).reshape(window[-1], -1).T
         self.last = np.ascontiguousarray(last, dtype=dtype)
         self.last_mean = last.mean(axis=1)
         self.last_gram = last @ last.T
         self.last_covariance = self.last_gram - window[-1] * np.outer(self.last_mean, self.last_mean)
 
     def add(self, amplitudes: Amplitudes, total: Field | None, weight: float, standardize: bool) -> Field:
-        """`total` plus `weight` times the field of `modes`; `total` is used up."""
+        """`total` plus `weight` times the field of `amplitudes`; `total` is used up."""
         with one_blas_thread:
             return self._add(amplitudes, total, weight, standardize)
 
@@ -300,15 +307,27 @@ def sample(
     tolerance: float = DEFAULT_TOLERANCE,
     **kernel_parameters: Any,
 ) -> Field:
-    """One Gaussian random field of mean 0 and variance 1; parameters as for `Sampler`, whose setup is kept for the next call.
+    """One field of a Gaussian process of mean 0 and variance 1, of `shape` and `dtype`.
+
+    Parameters and errors are those of `Sampler` and of a call to it with `seed`. The setups of the last few calls are kept,
+    but not for kernels that are not dataclasses.
 
     >>> sample((4, 4), "squared-exponential", 1.0, seed=0, boundary="open").shape
     (4, 4)
     """
     if isinstance(kernel, str):
         kernel, kernel_parameters = kernel_by_name(kernel, **kernel_parameters), {}
-    if kernel_parameters or "__dataclass_fields__" not in vars(type(kernel)):  # refused there, or not comparable by value
+    if kernel_parameters or not _by_value(kernel):  # refused there, or not to be kept
         return Sampler(shape, kernel, length_scale, boundary=boundary, dtype=dtype, tolerance=tolerance, **kernel_parameters)(
             seed
         )
     return _cached_sampler(check_shape(shape), kernel, float(length_scale), boundary, dtype, tolerance)(seed)
+
+
+def _by_value(kernel: Kernel) -> bool:
+    """Whether a kernel can be looked up by its parameters."""
+    try:
+        hash(kernel)
+    except TypeError:
+        return False
+    return "__dataclass_fields__" in vars(type(kernel))

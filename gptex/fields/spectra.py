@@ -9,10 +9,14 @@ independent complex normal :math:`a_m` (up to :math:`a_{-m} = \bar a_m`). Its co
 Poisson's formula :math:`\lambda_m = \sum_n S(2\pi(m/N + n))` too; of the two sums the shorter one is taken. Neither is ever
 negative.
 
-*Open* fields are cut from a larger torus (circulant embedding). Two embeddings are tried, the smallest torus first: the
-periodic covariance on a torus so large that no image reaches into the window, or the kernel times a smooth cutoff that is 1
-on every lag of the window (Helgason, Pipiras & Abry 2014; Bachmayr, Graham, Nguyen & Scheichl 2020). The second may have
-negative eigenvalues: they are measured, and a torus is accepted only if they stay below the tolerance.
+*Open* fields are cut from a larger torus (circulant embedding) of one of two kinds: the periodic covariance on a torus so
+large that no image reaches into the window, or the kernel times a smooth cutoff that is 1 on every lag of the window
+(Helgason, Pipiras & Abry 2014; Bachmayr, Graham, Nguyen & Scheichl 2020). The second may have negative eigenvalues: they are
+measured, and count towards the loss. Where the first kind has so few modes that matrix products will draw it, it is taken
+whatever its size; else the smallest torus of either kind whose loss is within the tolerance.
+
+A given *power spectrum* is put on the modes of the grid and scaled to variance 1; for open fields, on a torus so large that
+doubling it changes the covariance in the window by less than the tolerance.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import scipy.fft
 
 from gptex.errors import RecipeError
@@ -38,8 +43,8 @@ SMALLEST_LENGTH_SCALE = 0.25  # pixels; below, neighbours are uncorrelated and t
 LARGEST_IMAGE_SHARE = 0.1  # of the variance of a periodic field, from its own images
 LARGEST_DIAGONAL_CORRELATION = 0.99  # of an open field, across the whole window
 LARGEST_TORUS = 2**28  # points; float32 fields of 1 GiB
-THIN = 40  # modes along the last axis below which matrix products beat the FFT
-MOST_THIN_MODES = 2**22
+THIN = 40  # modes along the last axis for each window in the torus, below which matrix products beat the FFT
+MOST_THIN_MODES = 2**22  # both signs on every axis
 MOST_TERMS = 100  # aliases or images on each side of an axis
 
 
@@ -64,6 +69,18 @@ class ModeBox:
         nyquist = [self.cutoff[-1]] if 2 * self.cutoff[-1] == self.torus[-1] else []
         return [0, *nyquist]
 
+    @property
+    def multiplicity(self) -> FloatArray:
+        """How often each column of the half spectrum stands in the whole: 2, but 1 where it is its own conjugate."""
+        times = np.full(self.cutoff[-1] + 1, 2.0)
+        times[self.self_conjugate] = 1
+        return times
+
+    @property
+    def index(self) -> tuple[npt.NDArray[np.intp], ...]:
+        """Where the modes stand in an array of the torus's whole half spectrum, by `numpy.ix_`."""
+        return np.ix_(*(numbers.ravel().astype(int) for numbers in mode_numbers(self.torus, self.cutoff)))
+
     def thin(self, shape: Shape) -> bool:
         """Whether the modes are so few that products with matrices of cosines beat the FFT on the window `shape`."""
         return self.cutoff[-1] < THIN * self.torus[-1] / shape[-1]
@@ -78,7 +95,7 @@ class Spectrum(ModeBox):
     variance : (M_1, …, M_{d-1}, cutoff_d + 1) float64
         E|a_m|², modes in FFT order on the leading axes and 0 … cutoff on the last one, whose negative half is implied.
     loss : float
-        Bound on the error of the covariance at any lag inside the window, with the field's variance as unit.
+        Bound on the error of the covariance at any lag inside the window, rounding apart, with the field's variance as unit.
     """
 
     variance: FloatArray
@@ -101,6 +118,15 @@ def mode_numbers(torus: Shape, cutoff: Shape) -> list[FloatArray]:
 
 def spectrum(shape: Shape, kernel: Kernel, length_scale: float, boundary: Boundary, tolerance: float) -> Spectrum:
     """The spectrum of a field with `kernel` and `length_scale` (pixels) in a window of `shape`.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Pixels of each axis of the window, one to three of them.
+    boundary : {"periodic", "open"}
+        A torus of this shape, or a window cut from a larger one.
+    tolerance : float
+        Largest loss, from 1e-10 to 1, with the field's variance as unit.
 
     Raises
     ------
@@ -217,7 +243,7 @@ def _open(shape: Shape, kernel: CovarianceKernel, length_scale: float, tolerance
 
     def cut_off(torus: Shape) -> Spectrum:
         variance = _variances(torus, kernel, length_scale, window=shape)
-        negative = -float((np.minimum(variance, 0) * _multiplicity(torus)).sum())
+        negative = -float((np.minimum(variance, 0) * _all_modes(torus).multiplicity).sum())
         found = _trim(torus, variance, tolerance / 2)
         return replace(found, loss=found.loss + negative)
 
@@ -242,12 +268,16 @@ def _open(shape: Shape, kernel: CovarianceKernel, length_scale: float, tolerance
             if found.loss <= tolerance:
                 return found
             best = min(best, found.loss)
-    advice = f"accept a loss with tolerance = {10 ** math.ceil(math.log10(2 * best)):g}, " if best < 0.05 else ""
     raise RecipeError(
         f"no affordable torus (up to {affordable} points) holds an open {'x'.join(map(str, shape))} {kernel.name} field of "
-        f"length scale {length_scale:g} to {tolerance:g}: {advice}use a shorter length scale, a smaller grid, or a "
+        f"length scale {length_scale:g} to {tolerance:g}: {_advice(best)}use a shorter length scale, a smaller grid, or a "
         "faster-falling kernel"
     )
+
+
+def _advice(loss: float) -> str:
+    """The tolerance that would accept a loss, for an error message; nothing where that is no field worth the name."""
+    return f"accept a loss with tolerance = {10 ** math.ceil(math.log10(2 * loss)):g}, " if loss < 0.05 else ""
 
 
 def _reach_of_images(kernel: CovarianceKernel, level: float) -> float:
@@ -302,18 +332,13 @@ def _cutoff(lags: FloatArray, size: int, window: int) -> FloatArray:
     return np.where(fall > 0, erfc(8.8 * (fall - 0.5)) / 2, 1.0)
 
 
-def _multiplicity(torus: Shape) -> FloatArray:
-    """How often each column of the half spectrum stands in the whole: 2, but 1 where it is its own conjugate."""
-    times = np.full(torus[-1] // 2 + 1, 2.0)
-    times[0] = 1
-    if torus[-1] % 2 == 0:
-        times[-1] = 1
-    return times
+def _all_modes(torus: Shape) -> ModeBox:
+    return ModeBox(torus, tuple(n // 2 for n in torus))
 
 
 def _trim(torus: Shape, variance: FloatArray, budget: float) -> Spectrum:
     """Drop the outer modes that together carry less than `budget` of the variance, and negative variances."""
-    weighted = np.maximum(variance, 0) * _multiplicity(torus)
+    weighted = np.maximum(variance, 0) * _all_modes(torus).multiplicity
     total = float(weighted.sum())
     cutoff = []
     for axis, size in enumerate(torus):
@@ -324,19 +349,19 @@ def _trim(torus: Shape, variance: FloatArray, budget: float) -> Spectrum:
             marginal = folded
         beyond = total - np.cumsum(marginal)
         cutoff.append(int(np.argmax(beyond <= budget * total / len(torus))))
-    kept = tuple(cutoff)
-    index = np.ix_(*(numbers.ravel().astype(int) for numbers in mode_numbers(torus, kept)))
-    box = weighted[index]
+    kept = ModeBox(torus, tuple(cutoff))
+    box = weighted[kept.index]
     loss = total - float(box.sum())
-    box /= _multiplicity(torus)[: kept[-1] + 1]
-    return Spectrum(torus, kept, box, max(loss, 0.0))
+    box /= kept.multiplicity
+    return Spectrum(torus, kept.cutoff, box, max(loss, 0.0))
 
 
 def _tabulated(torus: Shape, kernel: PowerSpectrum, length_scale: float, tolerance: float) -> Spectrum:
     """A given power spectrum on the modes of `torus`, scaled to variance 1."""
-    wavenumbers = [2 * math.pi * m / n for m, n in zip(mode_numbers(torus, tuple(n // 2 for n in torus)), torus, strict=True)]
+    modes = _all_modes(torus)
+    wavenumbers = [2 * math.pi * m / n for m, n in zip(mode_numbers(torus, modes.cutoff), torus, strict=True)]
     power = kernel.spectral_density(kernel.scaled_wavenumber(wavenumbers, length_scale), len(torus))
-    total = float((power * _multiplicity(torus)).sum())
+    total = float((power * modes.multiplicity).sum())
     if total <= 0:
         raise RecipeError(
             f"the spectrum has no power on the {'x'.join(map(str, torus))} modes at length scale {length_scale:g}"
@@ -348,6 +373,11 @@ def _tabulated_open(shape: Shape, kernel: PowerSpectrum, length_scale: float, to
     """A given power spectrum on a torus so large that doubling it does not change the covariance in the window."""
     affordable = _affordable_points(shape)
     torus = _fast_torus([2 * n for n in shape])
+    if math.prod(torus) * 2 ** len(shape) > affordable:
+        raise RecipeError(
+            f"no affordable torus (up to {affordable} points) holds an open {'x'.join(map(str, shape))} field of a given "
+            "spectrum: use a smaller grid or boundary periodic"
+        )
     best = math.inf
     found, covariance = _with_window_covariance(torus, shape, kernel, length_scale, tolerance)
     while math.prod(torus) * 2 ** len(shape) <= affordable:
@@ -358,10 +388,9 @@ def _tabulated_open(shape: Shape, kernel: PowerSpectrum, length_scale: float, to
             return replace(found, loss=change + found.loss)
         best = min(best, change)
         torus, found, covariance = larger, next_found, next_covariance
-    advice = f": accept a loss with tolerance = {10 ** math.ceil(math.log10(2 * best)):g}" if best < 0.05 else ""
     raise RecipeError(
         f"the covariance of this spectrum at length scale {length_scale:g} still changes by {best:.1e} with the size of the "
-        f"torus{advice}; use boundary periodic, a smoother spectrum, or a shorter length scale"
+        f"torus: {_advice(best)}use boundary periodic, a smoother spectrum, or a shorter length scale"
     )
 
 
@@ -371,6 +400,6 @@ def _with_window_covariance(
     """The spectrum on `torus` and the covariance it gives at the lags of a window of `shape`, both signs."""
     found = _tabulated(torus, kernel, length_scale, tolerance)
     whole: FloatArray = np.zeros((*torus[:-1], torus[-1] // 2 + 1))
-    whole[np.ix_(*(n.ravel().astype(int) for n in mode_numbers(torus, found.cutoff)))] = found.variance
+    whole[found.index] = found.variance
     covariance = scipy.fft.irfftn(whole, s=torus, norm="forward")
     return found, covariance[np.ix_(*(np.arange(1 - n, n) for n in shape))]

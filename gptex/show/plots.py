@@ -13,7 +13,7 @@ import numpy as np
 
 from gptex.catalog import preset, presets
 from gptex.errors import GptexError, MissingExtraError
-from gptex.recipe import Recipe
+from gptex.recipe import Recipe, Texture
 from gptex.store.manifest import Manifest
 from gptex.store.progress import counted
 from gptex.store.shard import open_shard
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import LayoutEngine
 
-    from gptex.recipe import Texture
-
 MAX_ROWS = 16
 
 
 def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None = None) -> Figure:
     """A montage of a dataset: a row of examples for each class, with its length scales as bars.
+
+    Of more than 16 classes it shows 16, evenly spaced. Of 3-D textures it shows the middle slice of the first axis; 1-D
+    textures are curves, without bars.
 
     Parameters
     ----------
@@ -37,9 +38,9 @@ def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None 
         A dataset's folder, a recipe, the path of a recipe's file, or a preset's name. Without a folder the examples are
         drawn on the spot.
     columns : int
-        Examples of each class.
+        Examples of each class; fewer if the folder has fewer.
     split : str, optional
-        Which split to show; the first one by default.
+        Which split to show; the first one by default. Without a folder any name will do.
 
     Returns
     -------
@@ -51,7 +52,7 @@ def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None 
     MissingExtraError
         Without matplotlib.
     GptexError
-        If there is no such source or split.
+        If there is no such source, the folder has no such split, or `columns` is below 1.
     """
     figure_type = _figure_type()
     if columns < 1:
@@ -155,8 +156,6 @@ def _labels(n_classes: int) -> list[int]:
 
 
 def _stored(folder: Path, manifest: Manifest, columns: int, split: str | None) -> list[list[Texture]]:
-    from gptex.recipe import Texture
-
     name = split or next(iter(manifest.splits))
     if name not in manifest.splits:
         raise GptexError(f"{folder} has no split {name!r}: there are {', '.join(manifest.splits)}")

@@ -1,13 +1,12 @@
 """Generation: from a recipe to a dataset folder, and on from wherever an earlier run stopped.
 
-The order of things makes the third promise hold, that what is on disk is complete or not there: recipe.toml comes first and
-says whose the folder is, shards come under their names only when whole, and manifest.json comes last. A lock keeps a second
-run out of the folder; it goes with the process that holds it.
+The order of things sees to it that what is on disk is whole, or not there: recipe.toml comes first and says whose the folder
+is, shards come under their names only when whole, and manifest.json comes last. A lock keeps a second run out of the folder;
+it goes with the process that holds it.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -28,7 +27,7 @@ from gptex.store.manifest import CARD, MANIFEST, RECIPE, Manifest, write_text
 from gptex.store.progress import human_bytes
 from gptex.store.progress import progress as show_progress
 from gptex.store.shard import Compression, Shard, ShardPlan, make_shard, stored_bytes, write_shard
-from gptex.store.workers import WorkerPool
+from gptex.store.workers import WorkerPool, available_cores
 
 SHARD_BYTES = 256 * 2**20
 SHARDS = 8  # of a split at least, so that workers can share it …
@@ -74,6 +73,11 @@ def plan(
     A split that would make few large shards is cut into up to eight, of at least 32 MiB.
 
     Of a dataset that the recipe `extends`, the shards stay and the missing textures come after them.
+
+    Raises
+    ------
+    GptexError
+        For a shard size below 1 or a compression that does not exist.
     """
     if shard_size < 1:
         raise GptexError(f"a shard holds at least one byte, not {shard_size}")
@@ -96,7 +100,15 @@ def plan(
 
 
 def plan_into(out: str | Path, recipe: Recipe, *, overwrite: bool = False, **options: Any) -> Plan:
-    """What `generate` writes into the folder `out`, given what is there; the options are those of `plan`."""
+    """What `generate` writes into the folder `out`, given what is there; the options are those of `plan`.
+
+    Raises
+    ------
+    GptexError
+        If the recipe counts no textures, and as `plan`.
+    DatasetError
+        If `out` holds something else, another recipe or more textures.
+    """
     out = Path(out).absolute()
     if not recipe.splits:
         raise GptexError("the recipe counts no textures: give it splits, such as train = 25 per class (--per-class 25)")
@@ -164,9 +176,11 @@ def generate(
     Raises
     ------
     RecipeError
-        If the recipe cannot be honoured on its grid; nothing is written.
+        If the recipe cannot be honoured on its grid or cannot be written down; nothing is written.
     DatasetError
         If `out` holds something else, another recipe or more textures, is in use or not writable, or the disk is too small.
+    GptexError
+        If the recipe counts no textures, for values out of range, or if a worker process dies.
 
     Examples
     --------
@@ -333,8 +347,3 @@ def _check_space(out: Path, todo: Plan, overwrite: bool) -> None:
         free += sum(shard.stat().st_size for shard in (_shards_in(out) if recipe_in(out) else []))
     if needed > free:
         raise DatasetError(f"the disk is too small: {out} needs {human_bytes(needed)} more and has {human_bytes(free)} free")
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, a line now and then in a log."""
+"""Numbers for people, and how far a run is: a progress bar on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from gptex.errors import DatasetError
 from gptex.recipe import Recipe
-from gptex.store.generate import available_cores, finish, locked, run_shards
+from gptex.store.generate import finish, locked, run_shards
 from gptex.store.manifest import MANIFEST, Manifest
 from gptex.store.progress import counted
 from gptex.store.progress import progress as show_progress
 from gptex.store.shard import Shard, check_shard, file_sha256, write_shard
+from gptex.store.workers import available_cores
 
 
 class Problem(NamedTuple):
@@ -73,7 +74,7 @@ def verify(path: str | Path, *, progress: bool = False) -> Verification:
 
 
 def _check_manifest(folder: Path, manifest: Manifest, recipe: Recipe) -> None:
-    """Whether the manifest's parts agree: classes with recipe, shards with splits."""
+    """Raise DatasetError unless the manifest's parts agree: classes with recipe, shards with splits."""
     if manifest.classes != recipe.classes:
         raise DatasetError(f"{folder / MANIFEST} is damaged: its classes are not those of its recipe")
     for shard in manifest.shards:

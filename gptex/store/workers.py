@@ -27,6 +27,11 @@ BOOT = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from gp
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
 
 
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class WorkerPool(Executor):
     """At most `workers` processes, each of one thread; `kill` ends them at once."""
 

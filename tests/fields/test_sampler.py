@@ -342,3 +342,29 @@ def test_bits_do_not_depend_on_the_number_of_blas_threads_in_a_thread_either():
     with threadpool_limits(2, user_api="blas"):
         run_in_threads(lambda seed: two.append(sampler(seed)), [5])
     np.testing.assert_array_equal(one, two[0])
+
+
+class Undeclared(SquaredExponential):
+    """A kernel whose own parameter its inherited equality does not see."""
+
+    def __init__(self, width):
+        super().__init__()
+        object.__setattr__(self, "width", width)
+
+    def correlation(self, r):
+        return super().correlation(np.asarray(r) / self.width)
+
+    def spectral_density(self, q, dim):
+        return super().spectral_density(np.asarray(q) * self.width, dim) * self.width**dim
+
+    def reach(self, level):
+        return super().reach(level) * self.width
+
+    def band_limit(self, level):
+        return super().band_limit(level) / self.width
+
+
+def test_kernels_that_differ_only_where_equality_does_not_look_are_not_confused():
+    narrow, wide = sample(256, Undeclared(1.0), 3.0, seed=0), sample(256, Undeclared(4.0), 3.0, seed=0)
+    np.testing.assert_array_equal(narrow, sample(256, "squared-exponential", 3.0, seed=0))
+    np.testing.assert_allclose(wide, sample(256, "squared-exponential", 12.0, seed=0), atol=1e-5)

@@ -277,3 +277,8 @@ def test_heavy_tails_are_refused_with_the_tolerance_to_accept(alpha, length_scal
 def test_what_is_no_kernel_is_refused():
     with pytest.raises(RecipeError, match="a kernel must be"):
         spectrum((8, 8), None, 2.0, "periodic", 1e-8)
+
+
+def test_an_open_power_spectrum_on_a_grid_without_room_to_double_is_refused():
+    with pytest.raises(RecipeError, match="no affordable torus"):
+        spectrum((256, 256, 256), PowerSpectrum(power=lambda q: np.exp(-(q**2))), 4.0, "open", 1e-8)
