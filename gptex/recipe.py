@@ -287,6 +287,8 @@ class Recipe(_Model):
         largest = float(np.finfo(self.dtype).max) / 100  # no normal is larger than 7
         if sum(abs(component.weight) for component in self.components) + self.noise_std > largest:
             raise RecipeError(f"components: weights and noise_std of more than {largest:.3g} in all do not fit {self.dtype}")
+        if self.standardize and math.prod(self.shape) == 1:
+            raise RecipeError("standardize: an image of one pixel has no standard deviation")
         if self.n_classes > MAX_CLASSES:
             raise RecipeError(f"components: {self.n_classes} classes are more than {MAX_CLASSES}")
         if self._storable() and (size := len(self.to_json().encode())) >= MAX_RECIPE_BYTES:

@@ -47,6 +47,8 @@ def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
 def main() -> NoReturn:
     """Run the command line; exits with 0, 1 (error), 2 (usage), 130 (interrupt) or 143 (terminated)."""
     signal.signal(signal.SIGTERM, _on_sigterm)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  closed by the shell's >&-; no data file may take its place
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has ℓ, nor the letters of every folder
     try:

@@ -32,6 +32,7 @@ from gptex.store.workers import WorkerPool, available_cores
 SHARD_BYTES = 256 * 2**20
 SHARDS = 8  # of a split at least, so that workers can share it …
 SMALL_SHARD_BYTES = 32 * 2**20  # … where that makes them no smaller than this
+MOST_SHARDS = 1_000_000
 LOCK = ".gptex.lock"
 PART = re.compile(r"\.(manifest\.json|recipe\.toml|README\.md|\d{5,}\.h5)\.[0-9a-f]{8}\.part")
 MARK = "# The recipe of the gptex dataset in this folder, which `gptex generate` wrote.\n"  # tells ours from the user's
@@ -77,7 +78,7 @@ def plan(
     Raises
     ------
     GptexError
-        For a shard size below 1 or a compression that does not exist.
+        For a shard size below 1, a compression that does not exist, or more than a million shards.
     """
     if shard_size < 1:
         raise GptexError(f"a shard holds at least one byte, not {shard_size}")
@@ -85,13 +86,15 @@ def plan(
         raise GptexError(f"compression is none, gzip or lzf, not {compression!r}")
     kept = list(extends.shards) if extends else []
     capacity = max(1, shard_size // recipe.texture_bytes)
-    shards = []
+    shards: list[ShardPlan] = []
     for split in recipe.splits:
         there = [shard for shard in kept if shard.split == split]
         first = sum(shard.count for shard in there)
         number = 1 + max((int(Path(shard.file).stem) for shard in there), default=-1)
         missing = recipe.count(split) - first
         pieces = max(-(-missing // capacity), min(SHARDS, missing * recipe.texture_bytes // SMALL_SHARD_BYTES))
+        if len(shards) + pieces > MOST_SHARDS:
+            raise GptexError(f"split {split!r} would be {pieces} shards, of {MOST_SHARDS} at most: use a larger shard size")
         for piece in range(pieces):
             count = missing * (piece + 1) // pieces - missing * piece // pieces
             shards.append(ShardPlan(f"{split}/{number + piece:05d}.h5", split, first, count, compression))

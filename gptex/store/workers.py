@@ -103,8 +103,12 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent decides
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     calls = sys.stdin.buffer
-    results = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever is printed must not mix with the results
+    with os.fdopen(os.dup(1), "wb") as results:
+        os.dup2(2, 1)  # whatever is printed must not mix with the results
+        _answer(calls, results)
+
+
+def _answer(calls: IO[bytes], results: IO[bytes]) -> None:
     while True:
         try:
             fn, args, kwargs = pickle.load(calls)

@@ -288,3 +288,26 @@ def test_a_full_disk_behind_standard_output_is_one_line(command):
         result = subprocess.run([command, "presets"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("stream", [1, 2], ids=["stdout", "stderr"])
+def test_a_closed_output_is_no_error(stream, gptex, small, tmp_path):
+    result = gptex(
+        "generate", "out", *small(), preexec_fn=lambda: os.close(stream), stdout=None, stderr=None, capture_output=False
+    )
+    assert result.returncode == 0
+    assert (tmp_path / "out/manifest.json").exists()
+
+
+@pytest.mark.parametrize("command", ["generate", "plan"])
+def test_an_absurd_number_of_textures_is_refused_at_once(command, refused, tmp_path):
+    assert "shards" in refused(command, "out", "--size", "64", "--scales", "2,3", "--split", "train=549755813887")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_pixel_cannot_be_standardized(refused, tmp_path):
+    line = refused(
+        "generate", "out", "--size", "1x1", "--scales", "3", "--boundary", "open", "--standardize", "--per-class", "1"
+    )
+    assert "one pixel" in line
+    assert list(tmp_path.iterdir()) == []
