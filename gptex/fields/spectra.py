@@ -228,6 +228,12 @@ def _periodic(torus: Shape, kernel: CovarianceKernel, length_scale: float, toler
         wavenumbers = [2 * math.pi * (m / n + s) for m, n, s in zip(numbers, torus, shift, strict=True)]
         variance += kernel.spectral_density(kernel.scaled_wavenumber(wavenumbers, length_scale), dim)
     variance *= kernel.aspect * length_scale**dim / math.prod(torus)
+    share = float((variance * ModeBox(torus, cutoff).multiplicity).sum()) - 1
+    if share > 1.1 * LARGEST_IMAGE_SHARE:  # images further than those that _check_length_scale adds up
+        raise RecipeError(
+            f"the images of this periodic {kernel.name} field add {share:.2g} to its variance: use a shorter length scale, "
+            "a faster-falling kernel, or boundary open"
+        )
     return Spectrum(torus, cutoff, variance, loss=tolerance / 2)  # aliases left out, and modes left out
 
 
@@ -361,6 +367,7 @@ def _tabulated(torus: Shape, kernel: PowerSpectrum, length_scale: float, toleran
     modes = _all_modes(torus)
     wavenumbers = [2 * math.pi * m / n for m, n in zip(mode_numbers(torus, modes.cutoff), torus, strict=True)]
     power = kernel.spectral_density(kernel.scaled_wavenumber(wavenumbers, length_scale), len(torus))
+    power = power / max(float(power.max()), math.ulp(0.0))  # a sum of huge values overflows
     total = float((power * modes.multiplicity).sum())
     if total <= 0:
         raise RecipeError(

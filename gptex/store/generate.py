@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -208,8 +208,8 @@ def generate(
         tasks = [(str(out), recipe_json, shard) for shard in todo.shards]
         shards = run_shards("generate", make_shard, tasks, workers, executor, progress)
         files = {out / shard.file for shard in [*todo.kept, *shards]}
-        for file in _shards_in(out):
-            if file not in files:
+        for file in _shards_in(out) if not todo.kept else []:  # a finished dataset's folder may hold files of the user's
+            if file not in files and file.is_file():
                 file.unlink()  # of an interrupted run with other shards
         return finish(out, todo.recipe, [*todo.kept, *shards])
 
@@ -231,7 +231,8 @@ def run_shards(
     futures: list[Future[Shard]] = []
     try:
         with show_progress(what, sum(each[2].count for each in arguments), progress) as bar:
-            futures += [submit(task, *each) for each in arguments]
+            for each in arguments:  # one by one: what was submitted must be known if the next one fails
+                futures.append(submit(task, *each))  # noqa: PERF401
             for future in as_completed(futures):
                 shards.append(future.result())
                 bar.add(shards[-1].count, shards[-1].bytes)
@@ -274,11 +275,13 @@ def locked(out: Path) -> Iterator[None]:
         _remove_parts(out)
         yield
     finally:
-        _remove_parts(out)
-        (out / LOCK).unlink(missing_ok=True)
+        with suppress(OSError):  # whoever has deleted the folder meanwhile wants no second error
+            _remove_parts(out)
+            (out / LOCK).unlink(missing_ok=True)
         lock.release()
-        if new and not any(out.iterdir()):
-            out.rmdir()
+        if new:
+            with suppress(OSError):  # not empty
+                out.rmdir()
 
 
 def _remove_parts(out: Path) -> None:
@@ -295,13 +298,18 @@ def recipe_in(out: Path) -> Recipe | None:
     DatasetError
         If `out` is no folder, or holds anything else. A recipe.toml of the user's own is something else too.
     """
-    existing = next(folder for folder in [out, *out.parents] if folder.exists())
-    if not existing.is_dir():
-        raise DatasetError(f"{existing} is not a folder")
-    others = [entry.name for entry in out.iterdir() if entry.name != LOCK] if existing == out else []
+    try:
+        existing = next(folder for folder in [out, *out.parents] if folder.exists())
+        if not existing.is_dir():
+            raise DatasetError(f"{existing} is not a folder")
+        ours = existing == out and (out / RECIPE).is_file() and (out / RECIPE).read_bytes().startswith(MARK.encode())
+        names = [entry.name for entry in out.iterdir()] if existing == out else []
+    except OSError as error:
+        raise DatasetError(f"cannot read {out}: {error.strerror}") from None
+    others = [name for name in names if name != LOCK and not PART.fullmatch(name)]
     if not others:
         return None
-    if not (out / RECIPE).is_file() or not (out / RECIPE).read_bytes().startswith(MARK.encode()):
+    if not ours:
         raise DatasetError(f"{out} holds something else ({others[0]!r}): choose a new or empty folder")
     return Manifest.read(out).full_recipe() if (out / MANIFEST).exists() else Recipe.read(out / RECIPE)
 

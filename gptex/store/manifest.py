@@ -129,6 +129,7 @@ class Manifest(BaseModel):
         expected = {c.name: {f"{scale:.12g}" for scale in c.length_scales} for c in recipe.components}
         if {name: set(losses) for name, losses in manifest.losses.items()} != expected:
             raise DatasetError(f"{path} is damaged: its losses are not those of its recipe")
+        _check_manifest(path.parent, manifest, recipe)
         return manifest
 
     def full_recipe(self) -> Recipe:
@@ -153,6 +154,30 @@ class Manifest(BaseModel):
     def write(self, folder: Path) -> None:
         """Write the manifest into `folder`, whole or not at all."""
         write_text(folder / MANIFEST, json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+
+
+def _check_manifest(folder: Path, manifest: Manifest, recipe: Recipe) -> None:
+    """Raise DatasetError unless the manifest's parts agree: classes with recipe, shards with splits."""
+    if manifest.classes != recipe.classes:
+        raise DatasetError(f"{folder / MANIFEST} is damaged: its classes are not those of its recipe")
+    for shard in manifest.shards:
+        if shard.split not in manifest.splits:
+            raise DatasetError(f"{folder / MANIFEST} is damaged: it does not count split {shard.split!r} of {shard.file}")
+        if Path(shard.file).parent.name != shard.split:
+            raise DatasetError(f"{folder / MANIFEST} is damaged: {shard.file} is not in the folder of split {shard.split!r}")
+    for name, split in manifest.splits.items():
+        shards = sorted((shard for shard in manifest.shards if shard.split == name), key=lambda shard: shard.first)
+        first = 0
+        for shard in shards:
+            if shard.first != first:
+                raise DatasetError(
+                    f"{folder / MANIFEST} is damaged: texture {first} of split {name!r} is in no shard or in two"
+                )
+            first += shard.count
+        if first != split.textures or first != recipe.count(name):
+            raise DatasetError(
+                f"{folder / MANIFEST} is damaged: split {name!r} has {split.textures} textures, its shards {first}"
+            )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -282,3 +282,9 @@ def test_what_is_no_kernel_is_refused():
 def test_an_open_power_spectrum_on_a_grid_without_room_to_double_is_refused():
     with pytest.raises(RecipeError, match="no affordable torus"):
         spectrum((256, 256, 256), PowerSpectrum(power=lambda q: np.exp(-(q**2))), 4.0, "open", 1e-8)
+
+
+@pytest.mark.parametrize(("shape", "alpha"), [((64,), 0.51), ((64, 64), 1.00001), ((64, 64), 1.05), ((16, 16, 16), 1.51)])
+def test_a_periodic_field_whose_far_images_add_up_is_refused(shape, alpha):
+    with pytest.raises(RecipeError, match="images"):
+        spectrum(shape, RationalQuadratic(alpha=alpha), shape[0] / 19, "periodic", 1e-8)
