@@ -44,6 +44,9 @@ def ends(pid: int, seconds: float = 2) -> bool:
             os.kill(pid, 0)
         except ProcessLookupError:
             return True
+        stat = Path(f"/proc/{pid}/stat")  # a zombie has ended, however late init collects it
+        if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
         time.sleep(0.01)
     return False
 
