@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gptex.store.manifest import Manifest
+from gptex.store.manifest import Manifest, scale_name
 
 
 def card(manifest: Manifest) -> str:
@@ -33,14 +33,14 @@ def card(manifest: Manifest) -> str:
     ]
     for component in recipe.components:
         name = component.name.replace("|", "\\|")
-        scales = ", ".join(f"{scale:.12g}" for scale in component.length_scales)
-        loss = max(manifest.losses[component.name].values())
+        scales = ", ".join(map(scale_name, component.length_scales))
         lines.append(
-            f"| {name} | {component.kernel_text} | {scales} | {component.weight:g} | {component.boundary} | ≤ {loss:.1e} |"
+            f"| {name} | {component.kernel_text} | {scales} | {component.weight:g} | {component.boundary} "
+            f"| ≤ {manifest.loss(component.name):.1e} |"
         )
     lines += ["", f"Seed {recipe.seed}.", "", "| label | class | length scales |", "|---|---|---|"]
     for label, name in enumerate(manifest.classes):
-        lines.append(f"| {label} | {name} | {', '.join(f'{scale:.12g}' for scale in recipe.length_scales(label))} |")
+        lines.append(f"| {label} | {name} | {', '.join(map(scale_name, recipe.length_scales(label)))} |")
     lines += [
         "",
         "`manifest.json` lists the shards with their SHA-256; `gptex verify` checks them and `gptex repair` makes a damaged "

@@ -23,7 +23,8 @@ from filelock import FileLock, Timeout
 from gptex.errors import DatasetError, GptexError
 from gptex.recipe import Recipe
 from gptex.store.card import card
-from gptex.store.manifest import CARD, MANIFEST, RECIPE, Manifest, write_text
+from gptex.store.files import PART, write_text
+from gptex.store.manifest import CARD, MANIFEST, RECIPE, Manifest
 from gptex.store.progress import human_bytes
 from gptex.store.progress import progress as show_progress
 from gptex.store.shard import Compression, Shard, ShardPlan, make_shard, stored_bytes, write_shard
@@ -34,7 +35,6 @@ SHARDS = 8  # of a split at least, so that workers can share it …
 SMALL_SHARD_BYTES = 32 * 2**20  # … where that makes them no smaller than this
 MOST_SHARDS = 1_000_000
 LOCK = ".gptex.lock"
-PART = re.compile(r"\.(manifest\.json|recipe\.toml|README\.md|\d{5,}\.h5)\.[0-9a-f]{8}\.part")
 MARK = "# The recipe of the gptex dataset in this folder, which `gptex generate` wrote.\n"  # tells ours from the user's
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import secrets
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -16,11 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gptex.errors import DatasetError, RecipeError
 from gptex.recipe import Recipe
+from gptex.store.files import write_text
 from gptex.store.shard import FORMAT, Shard
 
 MANIFEST = "manifest.json"
 RECIPE = "recipe.toml"
 CARD = "README.md"
+
+
+def scale_name(scale: float) -> str:
+    """A length scale as it stands in the names of classes and in the manifest's losses."""
+    return f"{scale:.12g}"
 
 
 class Split(BaseModel):
@@ -126,7 +129,7 @@ class Manifest(BaseModel):
             recipe = manifest.full_recipe()
         except RecipeError as error:
             raise DatasetError(f"{path} is damaged: recipe: {error}") from None
-        expected = {c.name: {f"{scale:.12g}" for scale in c.length_scales} for c in recipe.components}
+        expected = {c.name: {scale_name(scale) for scale in c.length_scales} for c in recipe.components}
         if {name: set(losses) for name, losses in manifest.losses.items()} != expected:
             raise DatasetError(f"{path} is damaged: its losses are not those of its recipe")
         _check_manifest(path.parent, manifest, recipe)
@@ -150,6 +153,10 @@ class Manifest(BaseModel):
     def bytes(self) -> int:
         """Bytes of all shards."""
         return sum(shard.bytes for shard in self.shards)
+
+    def loss(self, component: str) -> float:
+        """Declared error of the covariance of a component: the largest of its length scales'."""
+        return max(self.losses[component].values())
 
     def write(self, folder: Path) -> None:
         """Write the manifest into `folder`, whole or not at all."""
@@ -178,19 +185,3 @@ def _check_manifest(folder: Path, manifest: Manifest, recipe: Recipe) -> None:
             raise DatasetError(
                 f"{folder / MANIFEST} is damaged: split {name!r} has {split.textures} textures, its shards {first}"
             )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all: under a temporary name, synced, renamed."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise DatasetError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        with suppress(OSError):  # a read-only file system refuses even where there is no file
-            part.unlink()

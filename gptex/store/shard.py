@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import secrets
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gptex.errors import DatasetError
 from gptex.fields.blas import one_blas_thread
 from gptex.recipe import Recipe
+from gptex.store.files import replacing
 
 FORMAT = 1
 ARRAYS = ("images", "labels", "length_scales", "index")
@@ -85,8 +85,8 @@ def make_shard(folder: str, recipe_json: str, plan: ShardPlan) -> Shard:
     return write_shard(folder, recipe_json, plan)
 
 
-def write_shard(folder: str, recipe_json: str, plan: ShardPlan, arrays_sha256: str | None = None) -> Shard:
-    """Write a shard in place of what is there; with `arrays_sha256` only if its arrays have this hash.
+def write_shard(folder: str, recipe_json: str, plan: ShardPlan, expected: str | None = None) -> Shard:
+    """Write a shard in place of what is there; with `expected` only if its arrays have that hash.
 
     Raises
     ------
@@ -94,24 +94,17 @@ def write_shard(folder: str, recipe_json: str, plan: ShardPlan, arrays_sha256: s
         If the disk is full or not writable, or the hash is another one. What was there is there still.
     """
     path = Path(folder, plan.file)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
+    with replacing(path) as part:
         path.parent.mkdir(exist_ok=True)
         with one_blas_thread:
             digest = _write(part, recipe_json, plan)
-        if arrays_sha256 not in (None, digest):
+        if expected not in (None, digest):
             raise DatasetError(
                 f"{path}: made again, its arrays have another hash than in the manifest. The dataset was made with other "
                 "versions or on another processor, where textures differ by rounding: "
                 "`gptex generate --overwrite` makes it anew"
             )
-        size, sha256 = _sync(part)
-        os.replace(part, path)
-    except OSError as error:
-        raise DatasetError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):  # a read-only file system refuses even where there is no file
-            part.unlink()
+        size, sha256 = part.stat().st_size, file_sha256(part)
     return Shard(**asdict(plan), bytes=size, sha256=sha256, arrays_sha256=digest)
 
 
@@ -188,17 +181,9 @@ def _write(part: Path, recipe_json: str, plan: ShardPlan) -> str:
         file.attrs["arrays_sha256"] = digest.hexdigest()
         file.close()  # which writes
         disk.check()
+        if hasattr(os, "posix_fadvise"):  # Linux begins to write to the disk at once, while the file's hash is taken
+            os.posix_fadvise(disk.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> tuple[int, str]:
-    """Force a file onto the disk; its size and SHA-256."""
-    with path.open("rb+") as file:
-        if hasattr(os, "posix_fadvise"):  # Linux begins to write at once, while the hash is taken
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    return path.stat().st_size, sha256
 
 
 def file_sha256(path: Path) -> str:

@@ -1,0 +1,56 @@
+"""Files that are whole or not there: written under a temporary name in the same folder, synced to the disk and renamed."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gptex.errors import DatasetError
+
+PART = re.compile(r"\.(manifest\.json|recipe\.toml|README\.md|\d{5,}\.h5)\.[0-9a-f]{8}\.part")  # what a killed run leaves
+
+
+def part_of(path: Path) -> Path:
+    """A new temporary name for the file `path`, in the same folder; `PART` matches it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write to; what is there at the end of the block takes the place of `path`, whole and synced.
+
+    Raises
+    ------
+    DatasetError
+        For an OSError, in the block or after it. What was there is there still.
+    """
+    part = part_of(path)
+    try:
+        yield part
+        _sync(part)
+        os.replace(part, path)
+        with suppress(OSError):  # not every system syncs folders
+            _sync(path.parent)
+    except OSError as error:
+        raise DatasetError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):  # a read-only file system refuses even where there is no file
+            part.unlink()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs only what it may write
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, in UTF-8 with newlines as they are."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
