@@ -1,5 +1,5 @@
 """Published data: what the original software wrote, read safely."""
 
-from gptex.fetch.legacy import LegacyImages, open_legacy
+from gptex.published.legacy import LegacyImages, open_legacy
 
 __all__ = ["LegacyImages", "open_legacy"]

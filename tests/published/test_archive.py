@@ -9,9 +9,9 @@ import zipfile
 import pytest
 
 from gptex.errors import DatasetError
-from gptex.fetch import archive as module
-from gptex.fetch import open_legacy
-from gptex.fetch.archive import open_archive, readable
+from gptex.published import archive as module
+from gptex.published import open_legacy
+from gptex.published.archive import open_archive, readable
 
 
 def refusal(path):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gptex.errors import DatasetError
-from gptex.fetch import open_legacy
+from gptex.published import open_legacy
 
 NAME = "GP_9.5-10+80-140.gp"
 
@@ -320,7 +320,7 @@ import sys
 import time
 from pathlib import Path
 
-from gptex.fetch import open_legacy
+from gptex.published import open_legacy
 
 
 def peak():

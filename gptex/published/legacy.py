@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gptex.errors import DatasetError
-from gptex.fetch.archive import Opener, open_archive, readable
-from gptex.fetch.pickles import CHUNK, StoredArray, index_pickle
+from gptex.published.archive import Opener, open_archive, readable
+from gptex.published.pickles import CHUNK, StoredArray, index_pickle
 from gptex.recipe import Texture
 
 Scales = tuple[float, ...]

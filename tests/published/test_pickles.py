@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from gptex.errors import DatasetError
-from gptex.fetch.pickles import MAX_OPCODES, SHORT, StoredArray, index_pickle
+from gptex.published.pickles import MAX_OPCODES, SHORT, StoredArray, index_pickle
 
 # Written by numpy 1.14.6: [[[a, int64(0)], [2a, big-endian and Fortran, 1]], {0: "9.5-80", int64(1): "10-80"}], a = 0 to 5.
 PYTHON_2_7 = """
