@@ -119,7 +119,7 @@ def test_the_wheel_holds_everything_and_works_without_development_dependencies(t
     inside = set(zipfile.ZipFile(wheel).namelist())
     cards = {f"gptex/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "data_cards").rglob("*") if path.is_file()}
     assert len(cards) >= 2
-    assert cards | {"gptex/py.typed", "gptex/recipe.py", "gptex_cli/main.py"} <= inside
+    assert cards | {"gptex/py.typed", "gptex/recipe/recipe.py", "gptex_cli/main.py"} <= inside
     assert not any(name.startswith(("tests/", "docs/", "benchmarks/")) for name in inside)
 
     venv.create(tmp_path / "venv", with_pip=True)
