@@ -59,11 +59,32 @@ class _Log:
         self.textures += textures
         self.size += size
         now = time.monotonic()
-        if now >= self.next or self.textures == self.total:
-            seconds = max(now - self.start, 1e-9)
-            rates = f"{self.textures / seconds:.1f} textures/s, {self.size / seconds / 1e6:.0f} MB/s"
-            print(f"{self.what}: {self.textures}/{self.total} textures, {rates}", file=sys.stderr, flush=True)  # noqa: T201
+        if now >= self.next or self._at_end():
+            line = self._line(max(now - self.start, 1e-9))
+            print(f"{self.what}: {line}", file=sys.stderr, flush=True)  # noqa: T201
             self.next = now + LOG_SECONDS
+
+    def _at_end(self) -> bool:
+        return self.textures == self.total
+
+    def _line(self, seconds: float) -> str:
+        rates = f"{self.textures / seconds:.1f} textures/s, {self.size / seconds / 1e6:.0f} MB/s"
+        return f"{self.textures}/{self.total} textures, {rates}"
+
+
+class _ByteLog(_Log):
+    """The same of bytes, some of which were there before."""
+
+    def __init__(self, what: str, total: int | None, done: int) -> None:
+        super().__init__(what, total or 0)
+        self.done = done
+
+    def _at_end(self) -> bool:
+        return self.done + self.size == self.total
+
+    def _line(self, seconds: float) -> str:
+        of = f" of {human_bytes(self.total)}" if self.total else ""
+        return f"{human_bytes(self.done + self.size)}{of}, {self.size / seconds / 1e6:.0f} MB/s"
 
 
 class _Bar:
@@ -84,6 +105,20 @@ class _Bar:
             self.bar.set_postfix_str(f"{self.size / elapsed / 1e6:.0f} MB/s")
 
 
+class _ByteBar:
+    """A tqdm bar of bytes, some of which were there before."""
+
+    def __init__(self, what: str, total: int | None, done: int) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=total, initial=done, desc=what, unit="B", unit_scale=True, dynamic_ncols=True)
+
+    def add(self, textures: int, size: int) -> None:
+        """Move the bar."""
+        del textures
+        self.bar.update(size)
+
+
 @contextmanager
 def progress(what: str, total: int, show: bool) -> Iterator[Progress]:
     """Show on stderr how many of `total` textures are done, in the way that suits where it goes."""
@@ -95,3 +130,16 @@ def progress(what: str, total: int, show: bool) -> Iterator[Progress]:
             yield bar
     else:
         yield _Log(what, total)
+
+
+@contextmanager
+def byte_progress(what: str, total: int | None, show: bool, done: int = 0) -> Iterator[Progress]:
+    """The same for `total` bytes, if their number is known, of which `done` were there before."""
+    if not show:
+        yield _Silent()
+    elif sys.stderr.isatty():
+        bar = _ByteBar(what, total, done)
+        with bar.bar:
+            yield bar
+    else:
+        yield _ByteLog(what, total, done)

@@ -1,0 +1,278 @@
+"""Downloads that go on where they stopped.
+
+pooch knows which file is wanted and checks its hash before the file gets its name; `Downloader` brings the bytes. It keeps what
+has come between runs and asks the server for the rest, it waits and tries again when a server is busy or a connection breaks,
+and it takes nothing for data that another file, a changed file or a web page has sent in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from gptex import __version__
+from gptex.errors import DatasetError
+from gptex.store.progress import byte_progress, human_bytes
+
+USER_AGENT = f"gptex/{__version__} (python; Gaussian-process textures)"
+CHUNK = 2**20
+ATTEMPTS = 6  # in a row that bring nothing new
+LONGEST_WAIT = 300.0  # seconds that a server may ask for
+BUSY = {408, 425, 429, 500, 502, 503, 504}  # try again
+RANGE_REFUSED = 416
+
+
+class _TryAgainError(Exception):
+    """A failure that may pass, and after how many seconds the server said so."""
+
+    def __init__(self, reason: str, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+class Downloader:
+    """A downloader for pooch that resumes.
+
+    Parameters
+    ----------
+    partial : path
+        Where to keep what has come so far, also between runs. Beside it lies a note of the file's version on the server.
+    size : int, optional
+        Bytes of the file, where known.
+    progress : bool
+        Show a bar, and say what is waited for.
+    timeout : float
+        Seconds without a byte after which a connection counts as broken.
+    pause : float
+        Seconds before the second attempt; each further one waits twice as long.
+    """
+
+    def __init__(
+        self, partial: Path, *, size: int | None = None, progress: bool = True, timeout: float = 30, pause: float = 1
+    ) -> None:
+        self.partial, self.size, self.progress, self.timeout, self.pause = partial, size, progress, timeout, pause
+        self._note = partial.with_name(partial.name + ".json")
+
+    def __call__(self, url: str, output_file: Any, pooch: Any) -> None:
+        """Bring the file at `url` to `output_file`, as pooch asks.
+
+        Raises
+        ------
+        DatasetError
+            If it cannot be had; what has come is kept where the rest may still come.
+        """
+        host, furthest, failures = urlsplit(url).netloc, 0, 0
+        while True:
+            try:
+                self._attempt(url)
+                break
+            except _TryAgainError as problem:
+                failures = 1 if self._offset() > furthest else failures + 1
+                furthest = max(furthest, self._offset())
+                if failures == ATTEMPTS:
+                    raise DatasetError(f"{url}: {problem}, {ATTEMPTS} times in a row: try again later{self._kept()}") from None
+                wait = self.pause * 2 ** (failures - 1) if problem.after is None else problem.after
+                if wait > LONGEST_WAIT:
+                    raise DatasetError(
+                        f"{url}: {problem} and asks to wait {wait:.0f} s: try again then{self._kept()}"
+                    ) from None
+                if self.progress:
+                    print(f"{host}: {problem}; trying again in {wait:.0f} s", file=sys.stderr, flush=True)  # noqa: T201
+                time.sleep(wait)
+        os.replace(self.partial, output_file)
+        self._note.unlink(missing_ok=True)
+
+    def _kept(self) -> str:
+        return f" ({human_bytes(offset)} are kept)" if (offset := self._offset()) else ""
+
+    def _offset(self) -> int:
+        """Bytes that have come so far."""
+        return self.partial.stat().st_size if self.partial.exists() else 0
+
+    def _forget(self) -> None:
+        self.partial.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+    def _attempt(self, url: str) -> None:
+        """Ask once for what is missing."""
+        import requests
+
+        version = self._version(url)
+        if version is None:
+            self._forget()
+        headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}  # the bytes as they are, to be counted
+        if offset := self._offset():
+            headers["Range"] = f"bytes={offset}-"
+        if offset and version:
+            headers["If-Range"] = version.get("ETag") or version["Last-Modified"]
+        try:
+            with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as response:
+                if not self._is_whole(response, offset):
+                    self._check(response, url)
+                    self._receive(response, url, offset, version or {})
+        except (requests.exceptions.SSLError, requests.exceptions.TooManyRedirects, ValueError) as error:  # bad addresses too
+            raise DatasetError(f"{url}: {_plain(error)}") from None
+        except requests.exceptions.RequestException as error:
+            raise _TryAgainError(_plain(error)) from None
+        except OSError as error:
+            raise DatasetError(f"cannot write {self.partial}: {error.strerror}") from None
+
+    def _version(self, url: str) -> dict[str, str] | None:
+        """What the server said of the version that has come so far; None without a note of it, or for another address."""
+        try:
+            note = json.loads(self._note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return note["version"] if isinstance(note, dict) and note.get("url") == url else None
+
+    def _is_whole(self, response: Any, offset: int) -> bool:
+        """Whether the server refuses to send more because all has come; if it refuses for another reason, begin anew."""
+        if response.status_code != RANGE_REFUSED or not offset:
+            return False
+        if response.headers.get("Content-Range", "") == f"bytes */{offset}":
+            return True
+        self._forget()
+        raise _TryAgainError("the part that was kept does not fit the file", after=0)
+
+    def _check(self, response: Any, url: str) -> None:
+        """Whether an answer is data at all."""
+        status = response.status_code
+        if status in BUSY:
+            raise _TryAgainError(f"the server answers {status} ({response.reason})", after=_retry_after(response))
+        if status not in (200, 206):
+            raise DatasetError(f"{url}: the server answers {status} ({response.reason})")
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind in ("text/html", "application/xhtml+xml"):
+            raise DatasetError(f"{url} is a web page, not the file: follow it in a browser, or use another address")
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise DatasetError(f"{url}: the server sends the file compressed, although asked not to")
+
+    def _receive(self, response: Any, url: str, offset: int, version: dict[str, str]) -> None:
+        """Append what comes to the partial file, or begin it anew."""
+        start, end = _extent(response)
+        now = _version_of(response)
+        if start and (start != offset or any(now[key] != version[key] for key in now.keys() & version.keys())):
+            self._forget()
+            raise _TryAgainError("the file has changed", after=0)
+        if self.size is not None and end is not None and end != self.size:
+            self._forget()
+            raise DatasetError(f"{url} has {end} bytes, not {self.size}: it is another file")
+        size = self.size or end
+        free = shutil.disk_usage(self.partial.parent).free
+        if size is not None and size - start > free:
+            need = human_bytes(size - start)
+            raise DatasetError(
+                f"the disk is too small: {self.partial.parent} needs {need} more and has {human_bytes(free)} free"
+            )
+        name = self.partial.name.removeprefix(".").removesuffix(".part")
+        self._note.write_text(json.dumps({"url": url, "version": now}), encoding="utf-8")
+        with (
+            self.partial.open("r+b" if start else "wb", buffering=0) as file,
+            byte_progress(name, size, self.progress, done=start) as bar,
+        ):
+            file.seek(start)
+            for chunk in response.iter_content(CHUNK):
+                _write(file, chunk)
+                bar.add(0, len(chunk))
+        if end is not None and self._offset() != end:
+            raise _TryAgainError(f"the server sent {self._offset()} of {end} bytes")
+
+
+def _write(file: Any, chunk: bytes) -> None:
+    """Write all of `chunk`, also where the system takes it in pieces."""
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _extent(response: Any) -> tuple[int, int | None]:
+    """Where the answer begins in the file, and where the file ends if the server says so (RFC 9110, section 14.4)."""
+    if response.status_code == 206:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        return (int(match[1]), int(match[2]) if match[2] != "*" else None) if match else (-1, None)
+    length = response.headers.get("Content-Length", "")
+    return 0, int(length) if length.isdecimal() else None
+
+
+def _version_of(response: Any) -> dict[str, str]:
+    """What tells this version of a file from another. A weak ETag does not say that the bytes are the same."""
+    version = {key: response.headers[key] for key in ("ETag", "Last-Modified") if key in response.headers}
+    return {key: value for key, value in version.items() if not value.startswith("W/")}
+
+
+def _retry_after(response: Any) -> float | None:
+    """Seconds that the server asks to wait: Retry-After is a number or a date (RFC 9110, section 10.2.3)."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _plain(error: BaseException) -> str:
+    """The innermost reason of a failed connection."""
+    if "timed out" in str(error):
+        return "the server does not answer"
+    while error.__context__:
+        error = error.__context__
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def copy(url: str, output_file: Any, pooch: Any) -> None:
+    """A downloader for pooch that copies a local file, `file:///...`, as of a mirror in a folder."""
+    del pooch
+    try:
+        shutil.copyfile(url2pathname(urlsplit(url).path), output_file)
+    except OSError as error:
+        raise DatasetError(f"cannot copy {url}: {error.strerror}") from None
+
+
+def download(url: str, path: Path, known_hash: str, *, size: int | None = None, progress: bool = True) -> Path:
+    """Bring the file at `url` to `path`, unless a file with this hash is there already.
+
+    Parameters
+    ----------
+    url : str
+        http, https or file.
+    path : path
+        Its folder is made if need be. What has come of the file so far lies beside it, under a hidden name.
+    known_hash : str
+        As pooch writes it, `md5:...` or `sha256:...`.
+    size : int, optional
+        Bytes of the file, where known.
+    progress : bool
+        Show a bar, and say what is waited for.
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be had or written, or is another one than it should be. `path` is then as it was.
+    """
+    import pooch
+
+    partial = path.with_name(f".{path.name}.part")
+    downloader = copy if url.startswith("file:") else Downloader(partial, size=size, progress=progress)
+    logger = pooch.get_logger()
+    level = logger.level
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        logger.setLevel("WARNING")  # the bar says it
+        pooch.retrieve(url, known_hash, path.name, path.parent, downloader=downloader)
+    except ValueError as error:
+        raise DatasetError(f"{url}: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise DatasetError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        logger.setLevel(level)
+    return path
