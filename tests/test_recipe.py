@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import pickle
+import re
 import subprocess
 import sys
 import tomllib
@@ -21,6 +22,7 @@ import gptex
 from gptex import Component, Recipe, RecipeError, Sampler
 from gptex.fields import PowerSpectrum, superpose
 from gptex.fields.streams import normals
+from gptex.recipe import scale_name
 
 # -- helpers
 
@@ -144,6 +146,13 @@ def test_what_the_design_page_shows_is_a_recipe_and_its_defaults_are_the_stated_
 
 
 # -- classes and labels
+
+
+@pytest.mark.parametrize("scale", [9.5, 10.0, 1 / 3, 1e-3, 123456789012.0, 1e22])
+def test_a_scales_name_has_twelve_digits_and_none_that_say_nothing(scale):
+    assert float(scale_name(scale)) == pytest.approx(scale, rel=1e-11)
+    assert two_scales(components=[component(length_scales=[scale])]).classes == (scale_name(scale),)
+    assert not re.search(r"\.\d*0$", scale_name(scale))
 
 
 def test_the_papers_table_of_labels():
@@ -645,6 +654,38 @@ def test_text_that_is_no_recipe_is_refused(tmp_path):
     for path in (missing, folder, binary, wrong):
         assert str(path) in refusal(lambda path=path: Recipe.read(path))
     assert "did you mean 'dtype'?" in refusal(lambda: Recipe.read(wrong))
+
+
+def test_a_file_with_a_byte_order_mark_is_read_and_one_that_is_not_utf_8_is_named(tmp_path):
+    path = tmp_path / "from Windows.toml"
+    path.write_text(everything().to_toml(), encoding="utf-8-sig", newline="\r\n")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert Recipe.read(path) == everything()
+    for encoding in ("utf-16", "latin-1"):
+        path.write_text(two_scales(name="größe").to_toml(), encoding=encoding)
+        line = refusal(lambda: Recipe.read(path))
+        assert str(path) in line
+        assert "save it as UTF-8" in line
+
+
+@pytest.mark.parametrize("brackets", ["[" * 10**5, "[" * 3000 + "]" * 3000])
+def test_text_of_many_brackets_is_refused(brackets):
+    assert "nested" in refusal(lambda: Recipe.from_toml(f"shape = {brackets}"))
+    assert "JSON" in refusal(lambda: Recipe.from_json("[" * 10**5))
+
+
+@pytest.mark.parametrize("key", ["seed", "shape", "dtype", "noise_std", "standardize", "splits"])
+def test_numbers_of_more_digits_than_python_writes_are_refused(key):
+    good = two_scales(splits={}).to_toml().partition("[splits]")[0]
+    without = "\n".join(line for line in good.splitlines() if not line.startswith(key))
+    for number in ("9" * 5000, "0x" + "F" * 5000, f"[8, 0x{'F' * 5000}]"):
+        refusal(lambda number=number: Recipe.from_toml(f"{key} = {number}\n{without}"))
+    refusal(lambda: component(kernel="spectrum", spectrum=[[0, 1], [10**5000, 1]]))
+    refusal(lambda: Recipe.from_json(f'{{"seed": {"9" * 5000}}}'))
+
+
+def test_a_long_wrong_value_does_not_fill_the_screen():
+    assert len(refusal(lambda: two_scales(dtype="float" * 10**5))) < 500
 
 
 # -- presets

@@ -27,7 +27,7 @@ def _table(value: Any) -> Any:
         return value
     try:
         return tuple((float(q), float(p)) for q, p in value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise RecipeError("a spectrum is a callable or a table of rows [q, P]") from None
 
 

@@ -62,6 +62,15 @@ class Model(BaseModel):
         elif problem["type"] != "value_error":
             for theirs, ours in PLAIN_WORDS.items():
                 message = message.replace(theirs, ours)
-            message = f"{message}, not {problem['input']!r}"
+            message = f"{message}, not {_shown(problem['input'])}"
         where = ".".join(str(step) for step in place)
         return f"{where}: {message}" if where else message
+
+
+def _shown(value: Any) -> str:
+    """A wrong value for an error message."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no number of thousands of digits
+        return "this"
+    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -214,7 +214,7 @@ class Recipe(Model):
         except OSError as error:
             raise RecipeError(f"cannot read a recipe from {source}: {error.strerror}") from None
         except UnicodeDecodeError as error:
-            raise RecipeError(f"cannot read a recipe from {source}: {error}") from None
+            raise RecipeError(f"{source} is not text in UTF-8 (byte {error.start}): save it as UTF-8") from None
         except RecipeError as error:
             raise RecipeError(f"{source}: {error}") from None
 
