@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+LONG_NAME = 100  # letters
 UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -42,7 +43,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4
         """Pixels of each axis."""
         if isinstance(value, list):
             return value
-        if not re.fullmatch(r"\d+(x\d+){0,2}", value):
+        if not re.fullmatch(r"\d{1,20}(x\d{1,20}){0,2}", value):
             self.fail(f"{value!r} is not a size such as 512, 256x512 or 64x64x64", param, ctx)
         sizes = [int(part) for part in value.split("x")]
         return sizes * 2 if len(sizes) == 1 else sizes
@@ -73,7 +74,7 @@ class SplitCount(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         if isinstance(value, tuple):
             return value
         split, equals, count = value.partition("=")
-        if not equals or not count.isdecimal():
+        if not equals or not re.fullmatch(r"\d{1,20}", count):
             self.fail(f"{value!r} is not a split and a number of textures per class, such as train=25", param, ctx)
         return split, int(count)
 
@@ -168,5 +169,13 @@ def _new_recipe(**options: Any) -> Recipe:
             zip(scales, weights, kernels, boundaries, strict=True), start=1
         )
     ]
-    choices = " x ".join(",".join(f"{scale:g}" for scale in length_scales) for length_scales in scales)
-    return Recipe(name=f"textures {choices}", shape=options["size"], components=components)
+    return Recipe(name=options["name"] or _default_name(scales), shape=options["size"], components=components)
+
+
+def _default_name(scales: list[list[float]]) -> str:
+    """The length scales of each component; where that is long, the first and the last of them."""
+    choices = [[f"{scale:g}" for scale in each] for each in scales]
+    name = "textures " + " x ".join(map(",".join, choices))
+    if len(name) > LONG_NAME:
+        name = "textures " + " x ".join(each[0] if len(each) == 1 else f"{each[0]}…{each[-1]}" for each in choices)
+    return name if len(name) <= LONG_NAME else f"textures of {len(choices)} components"
