@@ -40,3 +40,21 @@ def preset(name: str) -> Recipe:
     if name not in presets():
         raise RecipeError(f"there is no preset {name!r}: {nearest(name, presets())}")
     return Recipe.read(data_cards() / name / "recipe.toml")
+
+
+def find_recipe(source: str | Path) -> Recipe:
+    """The recipe in the TOML file `source`, or the preset of that name.
+
+    >>> find_recipe("golkar-cranmer-2018") == preset("golkar-cranmer-2018")
+    True
+
+    Raises
+    ------
+    RecipeError
+        If there is neither, or the file holds no recipe.
+    """
+    if Path(source).is_file():
+        return Recipe.read(source)
+    if str(source) in presets():
+        return preset(str(source))
+    raise RecipeError(f"{source} is no folder, no file and no preset: {nearest(str(source), presets())}")

@@ -4,51 +4,77 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from gptex.recipe import Recipe
+
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("source", metavar="PATH|RECIPE")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def info(path: Path, as_json: bool) -> None:
-    """Say what the dataset in PATH holds, from its manifest.
+def info(source: str, as_json: bool) -> None:
+    """Say what a dataset folder holds, or what a recipe's file or a preset would make.
 
     \b
-    Example:
+    Examples:
       gptex info textures
+      gptex info golkar-cranmer-2018
     """
+    from gptex.catalog import find_recipe
     from gptex.store.manifest import Manifest
     from gptex.store.progress import human_bytes
 
-    manifest = Manifest.read(path)
-    recipe = manifest.full_recipe()
+    manifest = Manifest.read(source) if Path(source).is_dir() else None
+    recipe = manifest.full_recipe() if manifest else find_recipe(source)
     if as_json:
-        summary = {"textures": manifest.textures, "bytes": manifest.bytes, **manifest.model_dump(mode="json")}
+        summary: dict[str, Any] = {
+            "textures": sum(map(recipe.count, recipe.splits)),
+            "recipe": json.loads(recipe.to_json()),
+            "splits": {split: {"textures": recipe.count(split), "per_class": n} for split, n in recipe.splits.items()},
+            "classes": recipe.classes,
+        }
+        if manifest:
+            summary = {"textures": manifest.textures, "bytes": manifest.bytes, **manifest.model_dump(mode="json")}
         click.echo(json.dumps(summary, indent=1, ensure_ascii=False))
         return
-    splits = ", ".join(f"{name} {split.textures} ({split.per_class} per class)" for name, split in manifest.splits.items())
-    rows = [
-        ("name", recipe.name),
-        ("textures", f"{manifest.textures}: {splits}"),
-        ("image", f"{' x '.join(map(str, recipe.shape))} {recipe.dtype}"),
-        ("classes", f"{recipe.n_classes}: {', '.join(recipe.classes[:8])}{', …' if recipe.n_classes > 8 else ''}"),
-    ]
-    for component in recipe.components:
-        scales = ", ".join(f"{scale:.12g}" for scale in component.length_scales)
-        error = max(manifest.losses[component.name].values())
-        parts = [component.kernel_text, f"ℓ = {scales} pixels", f"weight {component.weight:g}", component.boundary]
-        rows.append((component.name, ", ".join([*parts, f"error ≤ {error:.1e}"])))
-    rows += [
-        ("standardize", "yes" if recipe.standardize else "no"),
-        ("noise_std", f"{recipe.noise_std:g}"),
-        ("seed", str(recipe.seed)),
-        ("shards", f"{len(manifest.shards)}, {human_bytes(manifest.bytes)}"),
-        ("made with", ", ".join(f"{name} {number}" for name, number in manifest.versions.items())),
-    ]
+    rows = _recipe_rows(recipe, manifest.losses if manifest else {})
+    if manifest:
+        rows += [
+            ("shards", f"{len(manifest.shards)}, {human_bytes(manifest.bytes)}"),
+            ("made with", ", ".join(f"{name} {number}" for name, number in manifest.versions.items())),
+        ]
     width = max(len(key) for key, _ in rows)
     for key, value in rows:
         click.echo(f"{key:<{width}}  {value}")
+
+
+def _recipe_rows(recipe: Recipe, losses: dict[str, dict[str, float]]) -> list[tuple[str, str]]:
+    """What a recipe says, as keys and values for people; with the errors of its components where they are known."""
+    from gptex.recipe import scale_name
+
+    splits = ", ".join(f"{split} {recipe.count(split)} ({n} per class)" for split, n in recipe.splits.items())
+    rows = [
+        ("name", recipe.name),
+        ("textures", f"{sum(map(recipe.count, recipe.splits))}: {splits}" if splits else "as many as are asked for"),
+        ("image", f"{' x '.join(map(str, recipe.shape))} {recipe.dtype}"),
+        ("classes", f"{recipe.n_classes}: {', '.join(recipe.classes[:8])}{', …' if recipe.n_classes > 8 else ''}"),
+        ("labels", f"0 to {recipe.n_classes - 1}, in this order"),
+    ]
+    for component in recipe.components:
+        scales = ", ".join(map(scale_name, component.length_scales))
+        parts = [component.kernel_text, f"ℓ = {scales} pixels", f"weight {component.weight:g}", component.boundary]
+        if component.name in losses:
+            parts.append(f"error ≤ {max(losses[component.name].values()):.1e}")
+        rows.append((component.name, ", ".join(parts)))
+    return [
+        *rows,
+        ("standardize", "yes" if recipe.standardize else "no"),
+        ("noise_std", f"{recipe.noise_std:g}"),
+        ("seed", str(recipe.seed)),
+    ]
 
 
 @click.command()
