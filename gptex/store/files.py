@@ -14,11 +14,6 @@ from gptex.errors import DatasetError
 PART = re.compile(r"\.(manifest\.json|recipe\.toml|README\.md|\d{5,}\.h5)\.[0-9a-f]{8}\.part")  # what a killed run leaves
 
 
-def part_of(path: Path) -> Path:
-    """A new temporary name for the file `path`, in the same folder; `PART` matches it."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name to write to; what is there at the end of the block takes the place of `path`, whole and synced.
@@ -28,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     DatasetError
         For an OSError, in the block or after it. What was there is there still.
     """
-    part = part_of(path)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield part
         _sync(part)

@@ -7,23 +7,20 @@ it goes with the process that holds it.
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, as_completed, wait
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from filelock import FileLock, Timeout
-
 from gptex.errors import DatasetError, GptexError
 from gptex.recipe import Recipe
 from gptex.store.card import card
-from gptex.store.files import PART, write_text
+from gptex.store.files import write_text
+from gptex.store.folder import check_places, clear, locked, owned, shards_in, write_recipe
 from gptex.store.manifest import CARD, MANIFEST, RECIPE, Manifest
 from gptex.store.progress import human_bytes
 from gptex.store.progress import progress as show_progress
@@ -34,8 +31,6 @@ SHARD_BYTES = 256 * 2**20
 SHARDS = 8  # of a split at least, so that workers can share it …
 SMALL_SHARD_BYTES = 32 * 2**20  # … where that makes them no smaller than this
 MOST_SHARDS = 1_000_000
-LOCK = ".gptex.lock"
-MARK = "# The recipe of the gptex dataset in this folder, which `gptex generate` wrote.\n"  # tells ours from the user's
 
 
 class Plan(NamedTuple):
@@ -48,12 +43,15 @@ class Plan(NamedTuple):
     shards : list of ShardPlan
         To be written or checked.
     kept : list of Shard
-        Already in the folder's manifest.
+        In the folder's manifest and there.
+    lost : list of Shard
+        In the folder's manifest, but missing or of another size: they are among `shards`, to be made again.
     """
 
     recipe: Recipe
     shards: list[ShardPlan]
     kept: list[Shard]
+    lost: Sequence[Shard] = ()
 
     @property
     def textures(self) -> int:
@@ -115,12 +113,17 @@ def plan_into(out: str | Path, recipe: Recipe, *, overwrite: bool = False, **opt
     out = Path(out).absolute()
     if not recipe.splits:
         raise GptexError("the recipe counts no textures: give it splits, such as train = 25 per class (--per-class 25)")
-    there = recipe_in(out)
-    if there is None or overwrite:
+    if not owned(out) or overwrite:
         return plan(recipe, **options)
-    _check_extends(out, there, recipe)
     manifest = Manifest.read(out) if (out / MANIFEST).exists() else None
-    return plan(recipe.replace(splits={**there.splits, **recipe.splits}), extends=manifest, **options)
+    there = manifest.full_recipe() if manifest else Recipe.read(out / RECIPE)
+    _check_extends(out, there, recipe)
+    todo = plan(recipe.replace(splits={**there.splits, **recipe.splits}), extends=manifest, **options)
+    kept: list[Shard] = []
+    lost: list[Shard] = []
+    for shard in todo.kept:
+        (kept if _size(out / shard.file) == shard.bytes else lost).append(shard)
+    return Plan(todo.recipe, [*(shard.plan for shard in lost), *todo.shards], kept, lost)
 
 
 def estimated_seconds(todo: Plan, workers: int) -> float:
@@ -201,17 +204,18 @@ def generate(
     recipe.losses()  # refuses what the grid does not allow, before anything is written
     with locked(out):
         todo = plan_into(out, recipe, overwrite=overwrite, shard_size=shard_size, compression=compression)
-        _check_space(out, todo, overwrite)
+        there = shards_in(out)
+        check_places(out, (shard.file for shard in todo.shards), there, delete=overwrite)
+        _check_space(out, todo, there if overwrite else set())
         if overwrite:
-            _clear(out)  # only now that nothing stands against the new dataset
-        write_text(out / RECIPE, MARK + todo.recipe.to_toml())  # names the splits, for --overwrite after an interruption
-        tasks = [(str(out), recipe_json, shard) for shard in todo.shards]
-        shards = run_shards("generate", make_shard, tasks, workers, executor, progress)
-        files = {out / shard.file for shard in [*todo.kept, *shards]}
-        for file in _shards_in(out) if not todo.kept else []:  # a finished dataset's folder may hold files of the user's
-            if file not in files and file.is_file():
-                file.unlink()  # of an interrupted run with other shards
-        return finish(out, todo.recipe, [*todo.kept, *shards])
+            clear(out, there)  # only now that nothing stands against the new dataset
+        write_recipe(out, todo.recipe)  # first: it says whose the folder is, and how many textures it will have
+        hashes = {shard.file: shard.arrays_sha256 for shard in todo.lost}
+        tasks = [(str(out), recipe_json, shard, hashes.get(shard.file)) for shard in todo.shards]
+        shards = [*todo.kept, *run_shards("generate", make_shard, tasks, workers, executor, progress)]
+        for path in there - {out / shard.file for shard in shards}:
+            path.unlink(missing_ok=True)  # of a stopped run with other shards
+        return finish(out, todo.recipe, shards)
 
 
 def run_shards(
@@ -249,69 +253,15 @@ def run_shards(
 
 def finish(out: Path, recipe: Recipe, shards: list[Shard]) -> Manifest:
     """Write what comes after the shards, the manifest last."""
+    for shard in shards:
+        if _size(out / shard.file) != shard.bytes:
+            raise DatasetError(f"{out / shard.file} was deleted or changed meanwhile: the same command makes it again")
     order = {split: number for number, split in enumerate(recipe.splits)}
     manifest = Manifest.of(recipe, sorted(shards, key=lambda shard: (order[shard.split], shard.first)))
-    write_text(out / RECIPE, MARK + recipe.to_toml())
+    write_recipe(out, recipe)
     write_text(out / CARD, card(manifest))
     manifest.write(out)
     return manifest
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold the folder `out`, made if need be, for this run alone; what an earlier run left half written is removed."""
-    try:
-        new = not out.exists()
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / LOCK, timeout=0)
-        lock.acquire()
-    except FileExistsError:
-        raise DatasetError(f"{out} is not a folder") from None
-    except Timeout:
-        raise DatasetError(f"{out} is in use by another run: wait for it, or stop it") from None
-    except OSError as error:
-        raise DatasetError(f"cannot write into {out}: {error.strerror}") from None
-    try:
-        _remove_parts(out)
-        yield
-    finally:
-        with suppress(OSError):  # whoever has deleted the folder meanwhile wants no second error
-            _remove_parts(out)
-            (out / LOCK).unlink(missing_ok=True)
-        lock.release()
-        if new:
-            with suppress(OSError):  # not empty
-                out.rmdir()
-
-
-def _remove_parts(out: Path) -> None:
-    for part in [*out.glob(".*.part"), *out.glob("*/.*.h5.*.part")]:
-        if PART.fullmatch(part.name):
-            part.unlink(missing_ok=True)
-
-
-def recipe_in(out: Path) -> Recipe | None:
-    """The recipe, with its counts, of the gptex dataset in `out`, finished or not; None where there is nothing.
-
-    Raises
-    ------
-    DatasetError
-        If `out` is no folder, or holds anything else. A recipe.toml of the user's own is something else too.
-    """
-    try:
-        existing = next(folder for folder in [out, *out.parents] if folder.exists())
-        if not existing.is_dir():
-            raise DatasetError(f"{existing} is not a folder")
-        ours = existing == out and (out / RECIPE).is_file() and (out / RECIPE).read_bytes().startswith(MARK.encode())
-        names = [entry.name for entry in out.iterdir()] if existing == out else []
-    except OSError as error:
-        raise DatasetError(f"cannot read {out}: {error.strerror}") from None
-    others = [name for name in names if name != LOCK and not PART.fullmatch(name)]
-    if not others:
-        return None
-    if not ours:
-        raise DatasetError(f"{out} holds something else ({others[0]!r}): choose a new or empty folder")
-    return Manifest.read(out).full_recipe() if (out / MANIFEST).exists() else Recipe.read(out / RECIPE)
 
 
 def _check_extends(out: Path, there: Recipe, recipe: Recipe) -> None:
@@ -329,32 +279,14 @@ def _check_extends(out: Path, there: Recipe, recipe: Recipe) -> None:
             )
 
 
-def _shards_in(out: Path) -> list[Path]:
-    """The files with shards' names in the folders of the splits of the dataset in `out`."""
-    splits = {*Recipe.read(out / RECIPE).splits, *(Manifest.read(out).splits if (out / MANIFEST).exists() else ())}
-    return [file for split in splits for file in out.glob(f"{split}/*.h5") if re.fullmatch(r"\d{5,}", file.stem)]
-
-
-def _clear(out: Path) -> None:
-    """Delete the gptex dataset in `out`, if there is one, and nothing else."""
-    if recipe_in(out) is None:
-        return
-    shards = _shards_in(out)
-    (out / MANIFEST).unlink(missing_ok=True)  # first: from now on the folder is not a dataset
-    for shard in shards:
-        shard.unlink()
-    for folder in {shard.parent for shard in shards}:
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    for name in (CARD, RECIPE):
-        (out / name).unlink(missing_ok=True)
-
-
-def _check_space(out: Path, todo: Plan, overwrite: bool) -> None:
-    absent = [shard for shard in todo.shards if overwrite or not (out / shard.file).exists()]
+def _check_space(out: Path, todo: Plan, freed: set[Path]) -> None:
+    absent = [shard for shard in todo.shards if out / shard.file in freed or not (out / shard.file).exists()]
     needed = sum(stored_bytes(todo.recipe, shard.count) + 2**16 for shard in absent)
-    free = shutil.disk_usage(out).free
-    if overwrite:
-        free += sum(shard.stat().st_size for shard in (_shards_in(out) if recipe_in(out) else []))
+    free = shutil.disk_usage(out).free + sum(path.stat().st_size for path in freed if path.exists())
     if needed > free:
         raise DatasetError(f"the disk is too small: {out} needs {human_bytes(needed)} more and has {human_bytes(free)} free")
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of the file at `path`, None where there is no file."""
+    return path.stat().st_size if path.is_file() else None

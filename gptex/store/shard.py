@@ -27,6 +27,8 @@ from gptex.recipe import Recipe
 from gptex.store.files import replacing
 
 FORMAT = 1
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+HEAD_BYTES = 2**17  # of a file, in which its attributes are
 ARRAYS = ("images", "labels", "length_scales", "index")
 Compression = Literal["none", "gzip", "lzf"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -69,8 +71,8 @@ def stored_bytes(recipe: Recipe, count: int) -> int:
     return count * (recipe.texture_bytes + 8 * (2 + len(recipe.components)))
 
 
-def make_shard(folder: str, recipe_json: str, plan: ShardPlan) -> Shard:
-    """Write a shard, or keep the one that is there if it is right. What a worker does.
+def make_shard(folder: str, recipe_json: str, plan: ShardPlan, expected: str | None = None) -> Shard:
+    """Write a shard as `write_shard` does, or keep the one that is there if it is right. What a worker does.
 
     Parameters
     ----------
@@ -82,7 +84,7 @@ def make_shard(folder: str, recipe_json: str, plan: ShardPlan) -> Shard:
     path = Path(folder, plan.file)
     if path.exists() and (kept := _keep(path, _recipe(recipe_json), plan)):
         return kept
-    return write_shard(folder, recipe_json, plan)
+    return write_shard(folder, recipe_json, plan, expected)
 
 
 def write_shard(folder: str, recipe_json: str, plan: ShardPlan, expected: str | None = None) -> Shard:
@@ -193,13 +195,36 @@ def file_sha256(path: Path) -> str:
 
 
 def _keep(path: Path, recipe: Recipe, plan: ShardPlan) -> Shard | None:
-    """The record of the shard at `path` if it is whole and holds what is planned, else None."""
+    """The record of the shard at `path` if it is whole and holds what is planned, else None.
+
+    It is checked under a temporary name: damage that crashes HDF5, and this process with it, is not met again by the next run.
+    """
     try:
-        digest = check_shard(path, recipe, plan)
+        with replacing(path) as part:
+            os.replace(path, part)
+            digest = check_shard(part, recipe, plan)
+            stored = replace(plan, compression=_compression(part))
     except DatasetError:
         return None
-    stored = replace(plan, compression=_compression(path))
     return Shard(**asdict(stored), bytes=path.stat().st_size, sha256=file_sha256(path), arrays_sha256=digest)
+
+
+def begins_as_shard(path: Path, split: str, recipe_sha256: str | None) -> bool:
+    """Whether a file begins like a shard of `split` and of the recipe with this hash; without a hash, of any recipe.
+
+    HDF5 is not asked, which some damage crashes: its signature and the attributes' strings are searched for.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return False
+    strings = [string.encode() for string in (split, recipe_sha256) if string is not None]
+    stored = [len(string).to_bytes(8, "little") + string for string in strings]  # as HDF5 writes strings of any length
+    names = [] if recipe_sha256 else [b"arrays_sha256"]
+    return head.startswith(SIGNATURE) and all(part in head for part in stored + names)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from gptex.errors import DatasetError
 from gptex.recipe import Recipe
-from gptex.store.generate import finish, locked, run_shards
+from gptex.store.folder import locked
+from gptex.store.generate import finish, run_shards
 from gptex.store.manifest import Manifest
 from gptex.store.progress import counted
 from gptex.store.progress import progress as show_progress
