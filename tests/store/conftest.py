@@ -55,15 +55,14 @@ def here() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture(scope="session")
 def contents() -> Callable[[Path], dict[str, str]]:
-    """What lies in a folder: the SHA-256 of each file by its path, and the word "folder" for each folder."""
+    """What lies in a folder, by its path: the SHA-256 of each file, the word "folder", and where a symbolic link leads."""
 
-    def look(folder: Path) -> dict[str, str]:
-        return {
-            str(path.relative_to(folder)): "folder" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*"))
-        }
+    def what(path: Path) -> str:
+        if path.is_symlink():
+            return f"link to {path.readlink()}"
+        return "folder" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
 
-    return look
+    return lambda folder: {str(path.relative_to(folder)): what(path) for path in sorted(folder.rglob("*"))}
 
 
 @pytest.fixture(scope="session")
