@@ -17,6 +17,7 @@ from gptex.recipe import Recipe, Texture
 from gptex.store.manifest import Manifest
 from gptex.store.progress import counted
 from gptex.store.shard import open_shard
+from gptex.store.source import Contents
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,9 +58,9 @@ def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None 
     figure_type = _figure_type()
     if columns < 1:
         raise GptexError(f"a preview has at least one column, not {columns}")
-    recipe, rows = _examples(source, columns, split)
+    contents, rows = _examples(source, columns, split)
     columns = max(len(row) for row in rows)
-    height, width = recipe.shape[-2:] if len(recipe.shape) > 1 else (2, 5)
+    height, width = contents.shape[-2:] if len(contents.shape) > 1 else (2, 5)
     cell = 2.1 / max(height, width)
     size = (max(columns * cell * width, 3) + 0.6, len(rows) * max(cell * height, 0.5) + 0.8)
     figure: Figure = figure_type(figsize=size, layout=_layout())
@@ -70,10 +71,10 @@ def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None 
             _draw(axis, example, limit)
         for axis in axes[len(row) :]:
             axis.set_axis_off()
-        if len(recipe.shape) > 1:
-            _draw_scales(axes[0], recipe, row[0].length_scales)
-        axes[0].set_ylabel(f"{row[0].label}: {recipe.classes[row[0].label]}", fontsize=11, parse_math=False)
-    figure.suptitle(_title(recipe, len(rows), limit, int(size[0] * 11)), fontsize=9, parse_math=False)
+        if len(contents.shape) > 1:
+            _draw_scales(axes[0], contents, row[0].length_scales)
+        axes[0].set_ylabel(f"{row[0].label}: {contents.classes[row[0].label]}", fontsize=11, parse_math=False)
+    figure.suptitle(_title(contents, len(rows), limit, int(size[0] * 11)), fontsize=9, parse_math=False)
     return figure
 
 
@@ -83,17 +84,17 @@ def _layout() -> LayoutEngine:
     return ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
 
 
-def _title(recipe: Recipe, rows: int, limit: float, letters: int) -> str:
+def _title(contents: Contents, rows: int, limit: float, letters: int) -> str:
     """The dataset's name, and what one sees, in lines of so many letters."""
     facts = [
-        f"{rows} of {recipe.n_classes} classes" if recipe.n_classes > rows else counted(recipe.n_classes, "class"),
-        " × ".join(map(str, recipe.shape)) + " pixels",
+        f"{rows} of {contents.n_classes} classes" if contents.n_classes > rows else counted(contents.n_classes, "class"),
+        " × ".join(map(str, contents.shape)) + " pixels",
     ]
-    if len(recipe.shape) == 3:
-        facts.append(f"slice {recipe.shape[0] // 2} of the first axis")
-    if len(recipe.shape) > 1:
+    if len(contents.shape) == 3:
+        facts.append(f"slice {contents.shape[0] // 2} of the first axis")
+    if len(contents.shape) > 1:
         facts.append(f"black to white is ±{limit:.2g}, bars are length scales in pixels")
-    return "\n".join(textwrap.wrap(recipe.name, letters) + textwrap.wrap(", ".join(facts), letters))
+    return "\n".join(textwrap.wrap(contents.name, letters) + textwrap.wrap(", ".join(facts), letters))
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 100) -> None:
@@ -127,13 +128,13 @@ def _figure_type() -> Any:
     return Picture
 
 
-def _examples(source: str | Path | Recipe, columns: int, split: str | None) -> tuple[Recipe, list[list[Texture]]]:
-    """The recipe of `source` and, for each class to show, its first textures."""
+def _examples(source: str | Path | Recipe, columns: int, split: str | None) -> tuple[Contents, list[list[Texture]]]:
+    """What `source` is and, for each class to show, its first textures."""
     if isinstance(source, Recipe):
         return source, _drawn(source, columns, split)
     if Path(source).is_dir():
         manifest = Manifest.read(source)
-        return manifest.full_recipe(), _stored(Path(source), manifest, columns, split)
+        return manifest.contents, _stored(Path(source), manifest, columns, split)
     if Path(source).is_file():
         recipe = Recipe.read(source)
     elif str(source) in presets():
@@ -159,16 +160,15 @@ def _stored(folder: Path, manifest: Manifest, columns: int, split: str | None) -
     name = split or next(iter(manifest.splits))
     if name not in manifest.splits:
         raise GptexError(f"{folder} has no split {name!r}: there are {', '.join(manifest.splits)}")
-    n_classes = len(manifest.classes)
-    rows: dict[int, list[Texture]] = {label: [] for label in _labels(n_classes)}
+    rows: dict[int, list[Texture]] = {label: [] for label in _labels(len(manifest.classes))}
     for shard in sorted((s for s in manifest.shards if s.split == name), key=lambda s: s.first):
-        if shard.first >= columns * n_classes:
+        if all(len(row) == columns for row in rows.values()):
             break
         with open_shard(folder / shard.file) as file:
             for row, label in enumerate(file["labels"][()].tolist()):
                 if label in rows and len(rows[label]) < columns:
                     rows[label].append(Texture(file["images"][row], label, tuple(file["length_scales"][row].tolist())))
-    return list(rows.values())
+    return [row for row in rows.values() if row]  # a class may be empty
 
 
 def _draw(axis: Axes, example: Texture, limit: float) -> None:
@@ -184,7 +184,7 @@ def _draw(axis: Axes, example: Texture, limit: float) -> None:
     axis.imshow(image, cmap="gray", vmin=-limit, vmax=limit, interpolation="antialiased")
 
 
-def _draw_scales(axis: Axes, recipe: Recipe, length_scales: tuple[float, ...]) -> None:
+def _draw_scales(axis: Axes, contents: Contents, length_scales: tuple[float, ...]) -> None:
     """A bar for each length scale, in the lower left corner, along the direction of a stretched field."""
     from matplotlib.patheffects import withStroke
 
@@ -193,12 +193,14 @@ def _draw_scales(axis: Axes, recipe: Recipe, length_scales: tuple[float, ...]) -
     bar_edge, text_edge = [withStroke(linewidth=6, foreground="black")], [withStroke(linewidth=2, foreground="black")]
     step = min(0.11 * abs(right - left), 0.9 * abs(top - bottom) / len(length_scales))
     x = left + 0.05 * (right - left)
-    for number, (component, scale) in enumerate(zip(recipe.components, length_scales, strict=True)):
+    stretches = [(1.0, 0.0)] * len(length_scales)
+    if isinstance(contents, Recipe):
+        stretches = [(component.aspect, component.angle) for component in contents.components]
+    for number, (scale, (aspect, angle)) in enumerate(zip(length_scales, stretches, strict=True)):
         y = bottom - step * (number + 0.6)
-        along = scale * component.aspect
-        over, up = along * math.cos(math.radians(component.angle)), along * math.sin(math.radians(component.angle))
+        over, up = scale * aspect * math.cos(math.radians(angle)), scale * aspect * math.sin(math.radians(angle))
         axis.plot([x, x + over], [y, y - up], color="white", linewidth=4, solid_capstyle="butt", path_effects=bar_edge)
-        beside = x + max(over, 0) + 0.03 * (right - left)
+        beside = min(x + max(over, 0) + 0.03 * (right - left), left + 0.85 * (right - left))  # in the image, whatever the scale
         axis.text(beside, y, f"{scale:g}", color="white", fontsize=8, va="center", path_effects=text_edge)
     axis.set_xlim(left, right)
     axis.set_ylim(bottom, top)

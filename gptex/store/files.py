@@ -26,10 +26,10 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield part
-        _sync(part)
+        sync(part)
         os.replace(part, path)
         with suppress(OSError):  # not every system syncs folders
-            _sync(path.parent)
+            sync(path.parent)
     except OSError as error:
         raise DatasetError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -37,7 +37,8 @@ def replacing(path: Path) -> Iterator[Path]:
             part.unlink()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Force a file, or a folder's list of files, onto the disk."""
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs only what it may write
     try:
         os.fsync(descriptor)

@@ -5,34 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gptex.errors import DatasetError, RecipeError
-from gptex.recipe import Recipe
+from gptex.recipe import Recipe, scale_name
 from gptex.store.files import write_text
-from gptex.store.shard import FORMAT, Shard
+from gptex.store.shard import FORMAT, Count, Shard
+from gptex.store.source import Contents, Source
 
 MANIFEST = "manifest.json"
 RECIPE = "recipe.toml"
+SOURCE = "source.json"
 CARD = "README.md"
-
-
-def scale_name(scale: float) -> str:
-    """A length scale as it stands in the names of classes and in the manifest's losses."""
-    return f"{scale:.12g}"
+Positive = Annotated[int, Field(ge=1)]
 
 
 class Split(BaseModel):
-    """Size of a split."""
+    """Size of a split.
+
+    Attributes
+    ----------
+    textures : int
+    per_class : int or tuple of int
+        Textures of each class: one number if all classes have as many, else one for each label.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    textures: int = Field(ge=1)
-    per_class: int = Field(ge=1)
+    textures: Positive
+    per_class: Positive | tuple[Count, ...]
 
 
 class Manifest(BaseModel):
@@ -43,7 +49,9 @@ class Manifest(BaseModel):
     format : int
         Of the layout and the shards, 1.
     recipe, recipe_sha256 : dict, str
-        The recipe without its counts, as in `Recipe.to_json`, and the hash of that text.
+        The recipe without its counts, as in `Recipe.to_json`, and the hash of that text; None for textures from elsewhere.
+    source : Source
+        What textures from elsewhere are; None for those of a recipe.
     splits : dict of str to Split
     classes : tuple of str
         Names, in the order of labels.
@@ -51,22 +59,24 @@ class Manifest(BaseModel):
     versions : dict of str to str
         Of gptex and of what the bits of a texture depend on.
     losses : dict
-        Declared error of the covariance by component and length scale, as a share of the component's variance.
+        Declared error of the covariance by component and length scale, as a share of the component's variance. Empty for
+        textures from elsewhere, of which nothing is known.
     """
 
     model_config = ConfigDict(frozen=True)
 
     format: int
-    recipe: dict[str, Any]
-    recipe_sha256: str
+    recipe: dict[str, Any] | None = None
+    recipe_sha256: str | None = None
+    source: Source | None = None
     splits: dict[str, Split]
     classes: tuple[str, ...]
     shards: tuple[Shard, ...]
     versions: dict[str, str]
-    losses: dict[str, dict[str, float]]
+    losses: dict[str, dict[str, float]] = {}
 
     @classmethod
-    def of(cls, recipe: Recipe, shards: list[Shard]) -> Self:
+    def of(cls, recipe: Recipe, shards: Iterable[Shard]) -> Self:
         """The manifest of a dataset with these shards, which hold all splits of the recipe."""
         text = recipe.to_json()
         return cls(
@@ -76,15 +86,15 @@ class Manifest(BaseModel):
             splits={name: Split(textures=recipe.count(name), per_class=n) for name, n in recipe.splits.items()},
             classes=recipe.classes,
             shards=tuple(shards),
-            versions={
-                "gptex": version("gptex"),
-                "numpy": version("numpy"),
-                "scipy": version("scipy"),
-                "h5py": version("h5py"),
-                "python": platform.python_version(),
-                "machine": platform.machine(),
-            },
+            versions=_versions(),
             losses=recipe.losses(),
+        )
+
+    @classmethod
+    def of_source(cls, source: Source, splits: dict[str, Split], shards: Iterable[Shard]) -> Self:
+        """The manifest of a dataset of textures from elsewhere."""
+        return cls(
+            format=FORMAT, source=source, splits=splits, classes=source.classes, shards=tuple(shards), versions=_versions()
         )
 
     @classmethod
@@ -122,27 +132,26 @@ class Manifest(BaseModel):
             raise DatasetError(f"{path} is damaged: {where}: {problem['msg']}") from None
         if manifest is None or manifest.format != FORMAT:
             raise DatasetError(f"{path} is not a gptex manifest")
-        text = json.dumps(manifest.recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        if hashlib.sha256(text.encode()).hexdigest() != manifest.recipe_sha256:
-            raise DatasetError(f"{path} is damaged: its recipe does not match its hash")
-        try:
-            recipe = manifest.full_recipe()
-        except RecipeError as error:
-            raise DatasetError(f"{path} is damaged: recipe: {error}") from None
-        expected = {c.name: {scale_name(scale) for scale in c.length_scales} for c in recipe.components}
-        if {name: set(losses) for name, losses in manifest.losses.items()} != expected:
-            raise DatasetError(f"{path} is damaged: its losses are not those of its recipe")
-        _check_manifest(path.parent, manifest, recipe)
+        _check_manifest(path, manifest)
         return manifest
 
+    @property
+    def contents(self) -> Contents:
+        """What the dataset is: its recipe with the counts of the splits, or its source."""
+        if self.source:
+            return self.source
+        return Recipe(**{**(self.recipe or {}), "splits": {name: split.per_class for name, split in self.splits.items()}})
+
     def full_recipe(self) -> Recipe:
-        """The recipe with the counts of the splits."""
-        return Recipe(**{**self.recipe, "splits": {name: split.per_class for name, split in self.splits.items()}})
+        """The recipe with the counts of the splits; DatasetError for textures from elsewhere, which have none."""
+        contents = self.contents
+        if not isinstance(contents, Recipe):
+            raise DatasetError(f"the dataset {contents.name!r} has no recipe: its textures come from elsewhere")
+        return contents
 
     def __repr__(self) -> str:
-        return (
-            f"Manifest({self.recipe.get('name')!r}: {self.textures} textures in {', '.join(self.splits)}, {self.bytes} bytes)"
-        )
+        name = self.contents.name
+        return f"Manifest({name!r}: {self.textures} textures in {', '.join(self.splits)}, {self.bytes} bytes)"
 
     @property
     def textures(self) -> int:
@@ -160,28 +169,44 @@ class Manifest(BaseModel):
 
     def write(self, folder: Path) -> None:
         """Write the manifest into `folder`, whole or not at all."""
-        write_text(folder / MANIFEST, json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+        data = self.model_dump(mode="json", exclude_none=True)
+        write_text(folder / MANIFEST, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
-def _check_manifest(folder: Path, manifest: Manifest, recipe: Recipe) -> None:
-    """Raise DatasetError unless the manifest's parts agree: classes with recipe, shards with splits."""
-    if manifest.classes != recipe.classes:
-        raise DatasetError(f"{folder / MANIFEST} is damaged: its classes are not those of its recipe")
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("gptex", "numpy", "scipy", "h5py")}
+    return {**packages, "python": platform.python_version(), "machine": platform.machine()}
+
+
+def _check_manifest(path: Path, manifest: Manifest) -> None:
+    """Raise DatasetError unless the manifest's parts agree: recipe with hash, losses and classes, shards with splits."""
+
+    def check(holds: bool, problem: str) -> None:
+        if not holds:
+            raise DatasetError(f"{path} is damaged: {problem}")
+
+    check((manifest.recipe is None) != (manifest.source is None), "it has neither recipe nor source, or both")
+    if manifest.recipe is not None:
+        text = json.dumps(manifest.recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        check(hashlib.sha256(text.encode()).hexdigest() == manifest.recipe_sha256, "its recipe does not match its hash")
+    try:
+        contents = manifest.contents
+    except RecipeError as error:
+        raise DatasetError(f"{path} is damaged: recipe: {error}") from None
+    components = contents.components if isinstance(contents, Recipe) else ()
+    expected = {component.name: {scale_name(scale) for scale in component.length_scales} for component in components}
+    check({name: set(losses) for name, losses in manifest.losses.items()} == expected, "its losses are not those of its recipe")
+    check(manifest.classes == contents.classes, "its classes are not those of its recipe")
     for shard in manifest.shards:
-        if shard.split not in manifest.splits:
-            raise DatasetError(f"{folder / MANIFEST} is damaged: it does not count split {shard.split!r} of {shard.file}")
-        if Path(shard.file).parent.name != shard.split:
-            raise DatasetError(f"{folder / MANIFEST} is damaged: {shard.file} is not in the folder of split {shard.split!r}")
+        check(shard.split in manifest.splits, f"it does not count split {shard.split!r} of {shard.file}")
+        in_place = Path(shard.file).parent.name == shard.split
+        check(in_place, f"{shard.file} is not in the folder of split {shard.split!r}")
     for name, split in manifest.splits.items():
-        shards = sorted((shard for shard in manifest.shards if shard.split == name), key=lambda shard: shard.first)
         first = 0
-        for shard in shards:
-            if shard.first != first:
-                raise DatasetError(
-                    f"{folder / MANIFEST} is damaged: texture {first} of split {name!r} is in no shard or in two"
-                )
+        for shard in sorted((shard for shard in manifest.shards if shard.split == name), key=lambda shard: shard.first):
+            check(shard.first == first, f"texture {first} of split {name!r} is in no shard or in two")
             first += shard.count
-        if first != split.textures or first != recipe.count(name):
-            raise DatasetError(
-                f"{folder / MANIFEST} is damaged: split {name!r} has {split.textures} textures, its shards {first}"
-            )
+        counts = split.per_class if isinstance(split.per_class, tuple) else (split.per_class,) * contents.n_classes
+        check(len(counts) == contents.n_classes, f"split {name!r} does not count each class")
+        right = first == split.textures == sum(counts)
+        check(right, f"split {name!r} has {split.textures} textures, its shards {first}, its classes {sum(counts)}")

@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gptex.errors import DatasetError
 from gptex.fields.blas import one_blas_thread
-from gptex.recipe import Recipe
+from gptex.recipe import Recipe, Texture
 from gptex.store.files import replacing
+from gptex.store.source import Contents
 
 FORMAT = 1
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -66,9 +67,9 @@ class Shard(BaseModel):
         return ShardPlan(self.file, self.split, self.first, self.count, self.compression)
 
 
-def stored_bytes(recipe: Recipe, count: int) -> int:
+def stored_bytes(contents: Contents, count: int) -> int:
     """Bytes on disk of `count` uncompressed textures with their labels, without the file's own overhead of a few kB."""
-    return count * (recipe.texture_bytes + 8 * (2 + len(recipe.components)))
+    return count * (contents.texture_bytes + 8 * (2 + len(contents.length_scales(0))))
 
 
 def make_shard(folder: str, recipe_json: str, plan: ShardPlan, expected: str | None = None) -> Shard:
@@ -88,26 +89,31 @@ def make_shard(folder: str, recipe_json: str, plan: ShardPlan, expected: str | N
 
 
 def write_shard(folder: str, recipe_json: str, plan: ShardPlan, expected: str | None = None) -> Shard:
-    """Write a shard in place of what is there; with `expected` only if its arrays have that hash.
+    """Draw the textures of a shard and write it in place of what is there; with `expected` only if its arrays have that hash.
 
     Raises
     ------
     DatasetError
         If the disk is full or not writable, or the hash is another one. What was there is there still.
     """
-    path = Path(folder, plan.file)
+    recipe, path = _recipe(recipe_json), Path(folder, plan.file)
     with replacing(path) as part:
         path.parent.mkdir(exist_ok=True)
         with one_blas_thread:
-            digest = _write(part, recipe_json, plan)
+            textures = (recipe.texture(plan.split, i) for i in range(plan.first, plan.first + plan.count))
+            digest = write_textures(part, recipe, plan, textures)
         if expected not in (None, digest):
             raise DatasetError(
                 f"{path}: made again, its arrays have another hash than in the manifest. The dataset was made with other "
                 "versions or on another processor, where textures differ by rounding: "
                 "`gptex generate --overwrite` makes it anew"
             )
-        size, sha256 = part.stat().st_size, file_sha256(part)
-    return Shard(**asdict(plan), bytes=size, sha256=sha256, arrays_sha256=digest)
+        return record(part, plan, digest)
+
+
+def record(path: Path, plan: ShardPlan, arrays_sha256: str) -> Shard:
+    """The shard in the file `path`, as it stands in the manifest."""
+    return Shard(**asdict(plan), bytes=path.stat().st_size, sha256=file_sha256(path), arrays_sha256=arrays_sha256)
 
 
 @lru_cache(maxsize=1)
@@ -149,36 +155,28 @@ class _Disk(io.FileIO):
             return self.tell()
 
 
-def _write(part: Path, recipe_json: str, plan: ShardPlan) -> str:
-    """Write the file and return the SHA-256 of its arrays; one texture at a time is in memory."""
-    recipe = _recipe(recipe_json)
-    index = range(plan.first, plan.first + plan.count)
-    labels = np.array([i % recipe.n_classes for i in index], dtype="<i8")
-    small = {
-        "labels": labels,
-        "length_scales": np.array([recipe.length_scales(label) for label in labels], dtype="<f8"),
-        "index": np.array(index, dtype="<i8"),
-    }
-    dtype = np.dtype(recipe.dtype).newbyteorder("<")
+def write_textures(path: Path, contents: Contents, plan: ShardPlan, textures: Iterable[Texture]) -> str:
+    """Write the file of a shard, one texture at a time in memory, and return the SHA-256 of its arrays."""
+    dtype = np.dtype(contents.dtype).newbyteorder("<")
+    labels = np.zeros(plan.count, "<i8")
     storage: dict[str, Any] = {}
     if plan.compression != "none":
-        storage = {"chunks": (1, *recipe.shape), "compression": plan.compression, "shuffle": True}
+        storage = {"chunks": (1, *contents.shape), "compression": plan.compression, "shuffle": True}
     digest = hashlib.sha256()
-    with _Disk(part, "w+") as disk, h5py.File(disk, "w") as file:
+    with _Disk(path, "w+") as disk, h5py.File(disk, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["split"] = plan.split
-        file.attrs["recipe"] = recipe_json
-        file.attrs["recipe_sha256"] = hashlib.sha256(recipe_json.encode()).hexdigest()
+        file.attrs.update(_description(contents))
         file.attrs["arrays_sha256"] = digest.hexdigest()  # of as yet no arrays: keeps the place
-        for name, array in small.items():
-            file.create_dataset(name, data=array)
-        images = file.create_dataset("images", (plan.count, *recipe.shape), dtype, **storage)
-        for row, i in enumerate(index):
-            image = np.ascontiguousarray(recipe.texture(plan.split, i).image, dtype)
+        images = file.create_dataset("images", (plan.count, *contents.shape), dtype, **storage)
+        for row, texture in zip(range(plan.count), textures, strict=True):
+            image = np.ascontiguousarray(texture.image, dtype)
             images[row] = image
             disk.check()
             digest.update(image.data)
-        for array in small.values():
+            labels[row] = texture.label
+        for name, array in _small_arrays(contents, plan, labels).items():
+            file.create_dataset(name, data=array)
             digest.update(array.data)
         file.attrs["arrays_sha256"] = digest.hexdigest()
         file.close()  # which writes
@@ -186,6 +184,20 @@ def _write(part: Path, recipe_json: str, plan: ShardPlan) -> str:
         if hasattr(os, "posix_fadvise"):  # Linux begins to write to the disk at once, while the file's hash is taken
             os.posix_fadvise(disk.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return digest.hexdigest()
+
+
+def _description(contents: Contents) -> dict[str, str]:
+    """The attributes that say what a shard's dataset is."""
+    text = contents.to_json()
+    if isinstance(contents, Recipe):
+        return {"recipe": text, "recipe_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return {"source": text}
+
+
+def _small_arrays(contents: Contents, plan: ShardPlan, labels: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+    """What a shard holds beside its images, in the order of `ARRAYS`."""
+    table = [contents.length_scales(label) for label in labels.tolist()]
+    return {"labels": labels, "length_scales": np.array(table, "<f8"), "index": _index(plan)}
 
 
 def file_sha256(path: Path) -> str:
@@ -203,10 +215,9 @@ def _keep(path: Path, recipe: Recipe, plan: ShardPlan) -> Shard | None:
         with replacing(path) as part:
             os.replace(path, part)
             digest = check_shard(part, recipe, plan)
-            stored = replace(plan, compression=_compression(part))
+            return record(part, replace(plan, compression=_compression(part)), digest)
     except DatasetError:
         return None
-    return Shard(**asdict(stored), bytes=path.stat().st_size, sha256=file_sha256(path), arrays_sha256=digest)
 
 
 def begins_as_shard(path: Path, split: str, recipe_sha256: str | None) -> bool:
@@ -248,7 +259,7 @@ def open_shard(path: Path) -> Iterator[h5py.File]:
         raise DatasetError(_damaged(path, error)) from error
 
 
-def check_shard(path: Path, recipe: Recipe, plan: ShardPlan) -> str:
+def check_shard(path: Path, contents: Contents, plan: ShardPlan) -> str:
     """Check that a shard holds what is planned, and return the SHA-256 of its arrays.
 
     Raises
@@ -257,7 +268,7 @@ def check_shard(path: Path, recipe: Recipe, plan: ShardPlan) -> str:
         Naming what is wrong.
     """
     try:
-        return _check_shard(path, recipe, plan)
+        return _check_shard(path, contents, plan)
     except DatasetError:
         raise
     except (ValueError, KeyError, RuntimeError, TypeError, AttributeError, MemoryError) as error:  # as HDF5 has it
@@ -273,28 +284,40 @@ def _repair(path: Path) -> str:
     return shlex.join(["gptex", "repair", str(path.parent.parent)])
 
 
-def _check_shard(path: Path, recipe: Recipe, plan: ShardPlan) -> str:
+def _check_shard(path: Path, contents: Contents, plan: ShardPlan) -> str:
     with open_shard(path) as file:
         if file.attrs.get("format") != FORMAT:
             raise DatasetError(f"{path} has format {file.attrs.get('format')}, not {FORMAT}")
         if file.attrs.get("split") != plan.split:
             raise DatasetError(f"{path} holds split {file.attrs.get('split')!r}, not {plan.split!r}")
-        if not Recipe.from_json(str(file.attrs.get("recipe"))).same_textures(recipe):
-            raise DatasetError(f"{path} was made from another recipe")
-        index = np.arange(plan.first, plan.first + plan.count)
-        if not np.array_equal(file["index"], index):
-            raise DatasetError(f"{path} does not hold textures {plan.first} to {plan.first + plan.count - 1}")
-        if not np.array_equal(file["labels"], index % recipe.n_classes):
+        if not _describes(file, contents):
+            raise DatasetError(f"{path} was made from another {type(contents).__name__.lower()}")
+        labels = file["labels"][()]
+        if isinstance(contents, Recipe) and not np.array_equal(labels, _index(plan) % contents.n_classes):
             raise DatasetError(f"{path} has labels that are not those of its recipe")
-        if not np.array_equal(file["length_scales"], [recipe.length_scales(i % recipe.n_classes) for i in index.tolist()]):
-            raise DatasetError(f"{path} has length scales that are not those of its recipe")
+        if labels.shape != (plan.count,) or labels.min() < 0 or labels.max() >= contents.n_classes:
+            raise DatasetError(f"{path} has labels that are not in its table of classes")
+        for name, array in _small_arrays(contents, plan, labels).items():
+            if not np.array_equal(file[name], array):
+                raise DatasetError(f"{path} has other values in {name!r} than textures {plan.first} to {_index(plan)[-1]} have")
         images = file["images"]
-        if images.shape != (plan.count, *recipe.shape) or images.dtype != np.dtype(recipe.dtype):
-            raise DatasetError(f"{path} has images of shape {images.shape} and type {images.dtype}, not those of its recipe")
+        if images.shape != (plan.count, *contents.shape) or images.dtype != np.dtype(contents.dtype):
+            raise DatasetError(f"{path} has images of shape {images.shape} and type {images.dtype}, not those of its dataset")
         digest = arrays_sha256(file)
         if digest != file.attrs.get("arrays_sha256"):
             raise DatasetError(f"{path} has arrays that do not match their hash")
         return digest
+
+
+def _index(plan: ShardPlan) -> npt.NDArray[np.int64]:
+    return np.arange(plan.first, plan.first + plan.count, dtype="<i8")
+
+
+def _describes(file: h5py.File, contents: Contents) -> bool:
+    """Whether a shard says of its dataset what is expected."""
+    if isinstance(contents, Recipe):
+        return Recipe.from_json(str(file.attrs.get("recipe"))).same_textures(contents)
+    return bool(file.attrs.get("source") == contents.to_json())
 
 
 def arrays_sha256(file: h5py.File) -> str:

@@ -14,6 +14,7 @@ from gptex.store.manifest import Manifest
 from gptex.store.progress import counted
 from gptex.store.progress import progress as show_progress
 from gptex.store.shard import Shard, check_shard, file_sha256, write_shard
+from gptex.store.source import Contents
 from gptex.store.workers import available_cores
 
 
@@ -62,10 +63,10 @@ def verify(path: str | Path, *, progress: bool = False) -> Verification:
     """
     folder = Path(path)
     manifest = Manifest.read(folder)
-    recipe = manifest.full_recipe()
+    contents = manifest.contents
     problems: list[Problem] = []
     with show_progress("verify", manifest.textures, progress) as bar, ThreadPoolExecutor(available_cores()) as threads:
-        reasons = threads.map(lambda shard: _wrong(folder, recipe, shard), manifest.shards)
+        reasons = threads.map(lambda shard: _wrong(folder, contents, shard), manifest.shards)
         for shard, reason in zip(manifest.shards, reasons, strict=True):
             if reason:
                 problems.append(Problem(shard.file, reason))
@@ -73,7 +74,7 @@ def verify(path: str | Path, *, progress: bool = False) -> Verification:
     return Verification(manifest, problems)
 
 
-def _wrong(folder: Path, recipe: Recipe, shard: Shard) -> str | None:  # noqa: PLR0911
+def _wrong(folder: Path, contents: Contents, shard: Shard) -> str | None:  # noqa: PLR0911
     """What is wrong with a shard, if anything. Bytes that are not the manifest's are not shown to HDF5: some crash it."""
     path = folder / shard.file
     try:
@@ -82,7 +83,7 @@ def _wrong(folder: Path, recipe: Recipe, shard: Shard) -> str | None:  # noqa: P
             return f"has {size} bytes, not {shard.bytes}: cut short or another file"
         if file_sha256(path) != shard.sha256:
             return "has other bytes than in the manifest"
-        if check_shard(path, recipe, shard.plan) != shard.arrays_sha256:
+        if check_shard(path, contents, shard.plan) != shard.arrays_sha256:
             return "has other arrays than in the manifest"
     except FileNotFoundError:
         return "is missing"
@@ -104,17 +105,24 @@ def repair(path: str | Path, *, workers: int | None = None, progress: bool = Fal
     Raises
     ------
     DatasetError
-        If there is no manifest, the folder is in use or not writable, or a shard made again has another hash: then the
-        dataset was made elsewhere, with other versions or on another processor. What was there is there still.
+        If there is no manifest, the folder is in use or not writable, the textures come from elsewhere, or a shard made again
+        has another hash: then the dataset was made elsewhere, with other versions or on another processor. What was there is
+        there still.
     """
     folder = Path(path).absolute()
     Manifest.read(folder)  # before the folder is locked, which would make it
     with locked(folder):
         before = verify(folder, progress=progress)
         bad = {problem.file for problem in before.problems}
-        recipe = before.manifest.full_recipe()
+        if before.passed:
+            return before
+        recipe = before.manifest.contents
+        if not isinstance(recipe, Recipe):
+            raise DatasetError(
+                f"{folder} has {counted(len(bad), 'bad shard')} and no recipe, since its textures come from elsewhere: delete "
+                "the folder and fetch, import or combine them again"
+            )
         tasks = [(str(folder), recipe.to_json(), s.plan, s.arrays_sha256) for s in before.manifest.shards if s.file in bad]
         mended = run_shards("repair", write_shard, tasks, workers, None, progress)
-        if mended:
-            finish(folder, recipe, [s for s in before.manifest.shards if s.file not in bad] + mended)
+        finish(folder, recipe, [s for s in before.manifest.shards if s.file not in bad] + mended)
         return before

@@ -1,0 +1,72 @@
+"""From the files of the original software to a dataset in gptex's own format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gptex.errors import DatasetError, RecipeError
+from gptex.published.legacy import open_legacy
+from gptex.store.assemble import store_source
+from gptex.store.layout import SHARD_BYTES
+from gptex.store.manifest import Manifest
+from gptex.store.shard import Compression
+from gptex.store.source import Source
+
+
+def import_legacy(
+    path: str | Path,
+    out: str | Path,
+    *,
+    name: str | None = None,
+    origin: dict[str, Any] | None = None,
+    shard_size: int = SHARD_BYTES,
+    compression: Compression = "none",
+    progress: bool = True,
+) -> Manifest:
+    """Convert what the original software wrote to a dataset in the folder `out`, bit by bit the same images in their order.
+
+    The archive is not unpacked, pickles are not run, and one image at a time is in memory.
+
+    Parameters
+    ----------
+    path : path
+        A `.gp` pickle, a zip archive or a folder with one, or a sample, a zip archive or a folder of them.
+    out : path
+        A folder that is not there yet, or empty.
+    name : str, optional
+        Of the dataset; by default that of the file.
+    origin : dict, optional
+        What is known of the file: its url, hash, licence and so on.
+    shard_size : int
+        Largest number of bytes of images in a shard, before compression.
+    compression : {"none", "gzip", "lzf"}
+    progress : bool
+        Show how far it is.
+
+    Returns
+    -------
+    Manifest
+        With the source in place of a recipe; all textures are in the split `train`.
+
+    Raises
+    ------
+    DatasetError
+        As `gptex.published.open_legacy`, or if `out` cannot be written. Then there is no `out`.
+    """
+    path = Path(path)
+    with open_legacy(path) as legacy:
+        position = {label: n for n, label in enumerate(legacy.classes)}  # labels here are counted from 0 without gaps
+        try:
+            source = Source(
+                name=name or path.stem,
+                shape=legacy.shape,
+                dtype=legacy.dtype.name,
+                class_scales=tuple(legacy.classes.values()),
+                origin={"file": path.name, **(origin or {}), "left_out": list(legacy.left_out)},
+            )
+        except RecipeError as error:
+            raise DatasetError(f"{path}: {error}") from None
+        labels = [position[label] for label in legacy.labels]
+        textures = (texture._replace(label=position[texture.label]) for texture in legacy)
+        return store_source(out, source, labels, textures, shard_size=shard_size, compression=compression, progress=progress)
