@@ -625,7 +625,7 @@ def test_a_recipe_over_60_kb_is_refused():
     assert "60000" in refusal(lambda: table(10_000))
 
 
-@pytest.mark.parametrize("use", [lambda recipe: recipe.texture("train", 0), Recipe.losses], ids=["texture", "losses"])
+@pytest.mark.parametrize("use", [lambda recipe: recipe.texture("train", 2), Recipe.losses], ids=["texture", "losses"])
 @pytest.mark.parametrize(
     ("scale", "boundary", "says"),
     [(60, "periodic", "too large"), (1e6, "open", "far larger"), (0.01, "periodic", "below a pixel")],

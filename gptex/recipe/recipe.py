@@ -13,10 +13,10 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from gptex.errors import RecipeError, nearest
-from gptex.fields.sampler import Sampler, check_shape
+from gptex.fields.sampler import check_shape
 from gptex.fields.streams import check_seed
 from gptex.recipe.component import Component, Number
-from gptex.recipe.drawing import Texture, all_samplers, draw_texture
+from gptex.recipe.drawing import Samplers, Texture, draw_texture
 from gptex.recipe.model import Model
 from gptex.recipe.names import check_name, check_split, scale_name
 from gptex.recipe.text import parse_json, parse_toml, toml_lines
@@ -170,14 +170,14 @@ class Recipe(Model):
         Raises
         ------
         RecipeError
-            If the recipe cannot be honoured on its grid, `split` cannot be a split's name, or `index` is not a whole number
-            from 0 to 2**63 - 1.
+            If a length scale of its class cannot be honoured on the grid, `split` cannot be a split's name, or `index` is
+            not a whole number from 0 to 2**63 - 1.
         """
         return draw_texture(self, self._samplers, split, index)
 
     @cached_property
-    def _samplers(self) -> list[list[Sampler]]:
-        return all_samplers(self.shape, "float64" if self.dtype == "float64" else "float32", self.components)
+    def _samplers(self) -> Samplers:
+        return Samplers(self.shape, "float64" if self.dtype == "float64" else "float32", self.components)
 
     def losses(self) -> dict[str, dict[str, float]]:
         """Declared error of the covariance by component and length scale, as a share of the component's variance.
@@ -188,8 +188,10 @@ class Recipe(Model):
             If a component cannot be honoured on the grid.
         """
         return {
-            component.name: {scale_name(sampler.length_scale): sampler.loss for sampler in samplers}
-            for component, samplers in zip(self.components, self._samplers, strict=True)
+            component.name: {
+                scale_name(scale): self._samplers.loss(number, choice) for choice, scale in enumerate(component.length_scales)
+            }
+            for number, component in enumerate(self.components)
         }
 
     # -- files
