@@ -26,6 +26,9 @@ _HOME = {
     "plan": "gptex.store",
     "repair": "gptex.store",
     "verify": "gptex.store",
+    "combine": "gptex.published",
+    "fetch": "gptex.published",
+    "import_legacy": "gptex.published",
     "preview": "gptex.show",
 }
 
@@ -39,7 +42,10 @@ __all__ = [
     "Sampler",
     "Texture",
     "__version__",
+    "combine",
+    "fetch",
     "generate",
+    "import_legacy",
     "plan",
     "preset",
     "presets",
@@ -53,6 +59,7 @@ if TYPE_CHECKING:
     from gptex.catalog import preset, presets
     from gptex.errors import DatasetError, GptexError, MissingExtraError, RecipeError
     from gptex.fields.sampler import Sampler, sample
+    from gptex.published import combine, fetch, import_legacy
     from gptex.recipe import Component, Recipe, Texture
     from gptex.show import preview
     from gptex.store import generate, plan, repair, verify

@@ -17,6 +17,7 @@ from gptex import __version__
 from gptex.errors import GptexError
 from gptex_cli.generate import generate, plan
 from gptex_cli.inspect import info, presets, preview
+from gptex_cli.published import combine, fetch, import_
 from gptex_cli.verify import repair, verify
 
 
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (generate, plan, info, verify, repair, presets, preview):
+for command in (generate, plan, fetch, import_, combine, info, verify, repair, presets, preview):
     cli.add_command(command)
 
 
@@ -63,7 +64,7 @@ def main() -> NoReturn:
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt) as stop:
         command = shlex.join(["gptex", *(word for word in sys.argv[1:] if word != "--overwrite")])  # not what is done so far
-        resumes = sys.argv[1:2] in (["generate"], ["repair"])
+        resumes = sys.argv[1:2] in (["generate"], ["repair"], ["fetch"], ["import"], ["combine"])
         click.echo(f"\ngptex: stopped; to go on: {command}" if resumes else "\ngptex: stopped", err=True)
         sys.exit(143 if isinstance(stop, _Terminated) or isinstance(stop.__context__, _Terminated) else 130)
     except OSError as error:

@@ -19,7 +19,7 @@ from gptex.recipe import Texture
 from gptex.store.card import card
 from gptex.store.files import sync, write_text
 from gptex.store.layout import SHARD_BYTES, cut
-from gptex.store.manifest import CARD, Manifest, Split
+from gptex.store.manifest import CARD, MANIFEST, Manifest, Split
 from gptex.store.progress import human_bytes
 from gptex.store.progress import progress as show_progress
 from gptex.store.shard import Compression, Shard, ShardPlan, record, stored_bytes, write_textures
@@ -94,7 +94,8 @@ def assembled(out: Path, *, keep: bool = False) -> Iterator[Path]:
     out : path
         Not there yet, or an empty folder.
     keep : bool
-        Leave what is there after an error, and begin with what was left; by default nothing is.
+        Leave what is there after an error, and begin with what was left, also with a dataset in `out` that is not whole; by
+        default nothing is left.
 
     Raises
     ------
@@ -104,18 +105,20 @@ def assembled(out: Path, *, keep: bool = False) -> Iterator[Path]:
     out = out.absolute()
     part, lock = out.with_name(f".{out.name}.part"), out.with_name(f".{out.name}.lock")
     try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise DatasetError(f"{out} holds something: choose a new or empty folder")
         out.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=0):
             if not keep:
-                _remove(part)
+                remove(part)
+            elif (out / MANIFEST).exists() and not part.exists():
+                os.rename(out, part)
+            if out.exists() and (not out.is_dir() or any(out.iterdir())):
+                raise DatasetError(f"{out} holds something: choose a new or empty folder")
             part.mkdir(exist_ok=True)
             try:
                 yield part
             except BaseException:
                 if not keep:
-                    _remove(part)
+                    remove(part)
                 raise
             if out.exists():
                 out.rmdir()
@@ -127,14 +130,14 @@ def assembled(out: Path, *, keep: bool = False) -> Iterator[Path]:
         raise DatasetError(f"cannot write {error.filename or out}: {error.strerror or error}") from error
 
 
-def _remove(part: Path) -> None:
-    """Delete what an earlier run left, if it holds nothing but files of a dataset."""
-    if not part.exists():
+def remove(folder: Path) -> None:
+    """Delete a dataset, or what a stopped run has left of one; DatasetError, and nothing deleted, if it holds anything else."""
+    if not folder.exists():
         return
-    strange = [path for path in part.rglob("*") if not path.is_dir() and not OURS.fullmatch(path.name)]
-    if strange:
-        raise DatasetError(f"{strange[0]} is not of an earlier run: move it away")
-    shutil.rmtree(part)
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not (path.is_dir() or OURS.fullmatch(path.name)):
+            raise DatasetError(f"{path} is no file of a dataset, and {folder} would be deleted: move it away")
+    shutil.rmtree(folder)
 
 
 def check_space(folder: Path, needed: int) -> None:

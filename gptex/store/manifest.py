@@ -108,7 +108,7 @@ class Manifest(BaseModel):
         """
         path = Path(folder) / MANIFEST
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_bytes()
         except FileNotFoundError:
             if (path.parent / RECIPE).exists():
                 reason = f"has no {MANIFEST}: its run was not finished, give the same `gptex generate` again"
@@ -117,22 +117,27 @@ class Manifest(BaseModel):
             raise DatasetError(f"{folder} {reason}") from None
         except OSError as error:
             raise DatasetError(f"cannot read {path}: {error.strerror}") from None
-        except ValueError as error:
-            raise DatasetError(
-                f"{path} is not JSON ({error}): delete it and run the same `gptex generate` again, which keeps right shards"
-            ) from None
+        return cls.parse(text, path, "delete it and run the same `gptex generate` again, which keeps right shards")
+
+    @classmethod
+    def parse(cls, text: bytes, where: str | Path, advice: str = "it is not a gptex manifest") -> Self:
+        """The manifest in the bytes of a file that lies at `where`; errors are those of `read`."""
+        try:
+            data = json.loads(text.decode("utf-8-sig"))
+        except (ValueError, RecursionError) as error:
+            raise DatasetError(f"{where} is not JSON ({error}): {advice}") from None
         found = data.get("format") if isinstance(data, dict) else None
         if isinstance(found, int) and found > FORMAT:
-            raise DatasetError(f"{path} has format {found}, this gptex reads up to {FORMAT}: upgrade gptex")
+            raise DatasetError(f"{where} has format {found}, this gptex reads up to {FORMAT}: upgrade gptex")
         try:
             manifest = cls(**data) if isinstance(data, dict) else None
         except ValidationError as error:
             problem = error.errors()[0]
-            where = ".".join(str(step) for step in problem["loc"])
-            raise DatasetError(f"{path} is damaged: {where}: {problem['msg']}") from None
+            key = ".".join(str(step) for step in problem["loc"])
+            raise DatasetError(f"{where} is damaged: {key}: {problem['msg']}") from None
         if manifest is None or manifest.format != FORMAT:
-            raise DatasetError(f"{path} is not a gptex manifest")
-        _check_manifest(path, manifest)
+            raise DatasetError(f"{where} is not a gptex manifest")
+        _check_manifest(where, manifest)
         return manifest
 
     @property
@@ -178,7 +183,7 @@ def _versions() -> dict[str, str]:
     return {**packages, "python": platform.python_version(), "machine": platform.machine()}
 
 
-def _check_manifest(path: Path, manifest: Manifest) -> None:
+def _check_manifest(path: str | Path, manifest: Manifest) -> None:
     """Raise DatasetError unless the manifest's parts agree: recipe with hash, losses and classes, shards with splits."""
 
     def check(holds: bool, problem: str) -> None:
