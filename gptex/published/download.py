@@ -19,12 +19,12 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from gptex import __version__
+from importlib.metadata import version
 from gptex.errors import DatasetError
 from gptex.store.progress import byte_progress, human_bytes
 
-USER_AGENT = f"gptex/{__version__} (python; Gaussian-process textures)"
-CHUNK = 2**20
+USER_AGENT = f"gptex/{version('gptex')} (Gaussian-process textures)"
+CHUNK = 2**14  # bytes; of what came, less than one chunk is lost when a connection breaks
 ATTEMPTS = 6  # in a row that bring nothing new
 LONGEST_WAIT = 300.0  # seconds that a server may ask for
 BUSY = {408, 425, 429, 500, 502, 503, 504}  # try again
@@ -32,9 +32,9 @@ RANGE_REFUSED = 416
 
 
 class _TryAgainError(Exception):
-    """A failure that may pass, and after how many seconds the server said so."""
+    """A failure that may pass, and how many seconds the server asks to wait for that."""
 
-    def __init__(self, reason: str, after: float | None = None) -> None:
+    def __init__(self, reason: str, after: float = 0) -> None:
         super().__init__(reason)
         self.after = after
 
@@ -80,7 +80,7 @@ class Downloader:
                 furthest = max(furthest, self._offset())
                 if failures == ATTEMPTS:
                     raise DatasetError(f"{url}: {problem}, {ATTEMPTS} times in a row: try again later{self._kept()}") from None
-                wait = self.pause * 2 ** (failures - 1) if problem.after is None else problem.after
+                wait = max(self.pause * 2 ** (failures - 1), problem.after)
                 if wait > LONGEST_WAIT:
                     raise DatasetError(
                         f"{url}: {problem} and asks to wait {wait:.0f} s: try again then{self._kept()}"
@@ -106,6 +106,7 @@ class Downloader:
         """Ask once for what is missing."""
         import requests
 
+        handled = sys.exc_info()[1]  # by the caller: no reason of what happens here
         version = self._version(url)
         if version is None:
             self._forget()
@@ -119,20 +120,22 @@ class Downloader:
                 if not self._is_whole(response, offset):
                     self._check(response, url)
                     self._receive(response, url, offset, version or {})
-        except (requests.exceptions.SSLError, requests.exceptions.TooManyRedirects, ValueError) as error:  # bad addresses too
-            raise DatasetError(f"{url}: {_plain(error)}") from None
+        except (requests.exceptions.TooManyRedirects, ValueError) as error:  # bad addresses too
+            raise DatasetError(f"{url}: {_plain(error, handled)}") from None
         except requests.exceptions.RequestException as error:
-            raise _TryAgainError(_plain(error)) from None
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise DatasetError(f"{url}: {_plain(error, handled)}") from None
+            raise _TryAgainError(_plain(error, handled)) from None
         except OSError as error:
-            raise DatasetError(f"cannot write {self.partial}: {error.strerror}") from None
+            raise DatasetError(f"cannot write {self.partial}: {error.strerror or error}") from None
 
     def _version(self, url: str) -> dict[str, str] | None:
         """What the server said of the version that has come so far; None without a note of it, or for another address."""
         try:
             note = json.loads(self._note.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return dict(note["version"]) if note["url"] == url else None
+        except (OSError, ValueError, TypeError, KeyError):
             return None
-        return note["version"] if isinstance(note, dict) and note.get("url") == url else None
 
     def _is_whole(self, response: Any, offset: int) -> bool:
         """Whether the server refuses to send more because all has come; if it refuses for another reason, begin anew."""
@@ -141,7 +144,7 @@ class Downloader:
         if response.headers.get("Content-Range", "") == f"bytes */{offset}":
             return True
         self._forget()
-        raise _TryAgainError("the part that was kept does not fit the file", after=0)
+        raise _TryAgainError("the part that was kept does not fit the file")
 
     def _check(self, response: Any, url: str) -> None:
         """Whether an answer is data at all."""
@@ -162,10 +165,11 @@ class Downloader:
         now = _version_of(response)
         if start and (start != offset or any(now[key] != version[key] for key in now.keys() & version.keys())):
             self._forget()
-            raise _TryAgainError("the file has changed", after=0)
-        if self.size is not None and end is not None and end != self.size:
-            self._forget()
+            raise _TryAgainError("the file has changed")
+        if self.size is not None and end not in (None, self.size):
             raise DatasetError(f"{url} has {end} bytes, not {self.size}: it is another file")
+        if not start:
+            self._forget()
         size = self.size or end
         free = shutil.disk_usage(self.partial.parent).free
         if size is not None and size - start > free:
@@ -174,7 +178,8 @@ class Downloader:
                 f"the disk is too small: {self.partial.parent} needs {need} more and has {human_bytes(free)} free"
             )
         name = self.partial.name.removeprefix(".").removesuffix(".part")
-        self._note.write_text(json.dumps({"url": url, "version": now}), encoding="utf-8")
+        if not start:
+            self._note.write_text(json.dumps({"url": url, "version": now}), encoding="utf-8")
         with (
             self.partial.open("r+b" if start else "wb", buffering=0) as file,
             byte_progress(name, size, self.progress, done=start) as bar,
@@ -183,8 +188,11 @@ class Downloader:
             for chunk in response.iter_content(CHUNK):
                 _write(file, chunk)
                 bar.add(0, len(chunk))
-        if end is not None and self._offset() != end:
-            raise _TryAgainError(f"the server sent {self._offset()} of {end} bytes")
+                if size is not None and file.tell() > size:
+                    self._forget()
+                    raise DatasetError(f"{url} has more than {size} bytes: it is another file")
+        if size is not None and self._offset() < size:
+            raise _TryAgainError(f"the server sent {self._offset()} of {size} bytes")
 
 
 def _write(file: Any, chunk: bytes) -> None:
@@ -209,22 +217,22 @@ def _version_of(response: Any) -> dict[str, str]:
     return {key: value for key, value in version.items() if not value.startswith("W/")}
 
 
-def _retry_after(response: Any) -> float | None:
-    """Seconds that the server asks to wait: Retry-After is a number or a date (RFC 9110, section 10.2.3)."""
+def _retry_after(response: Any) -> float:
+    """Seconds that the server asks to wait: Retry-After is a number or a date (RFC 9110, section 10.2.3), or not there."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value)
     try:
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+        return parsedate_to_datetime(value).timestamp() - time.time()
     except (TypeError, ValueError, OverflowError):
-        return None
+        return 0.0
 
 
-def _plain(error: BaseException) -> str:
-    """The innermost reason of a failed connection."""
+def _plain(error: BaseException, handled: BaseException | None) -> str:
+    """The innermost reason of a failed connection, inside of an error that was `handled` before."""
     if "timed out" in str(error):
         return "the server does not answer"
-    while error.__context__:
+    while error.__context__ is not None and error.__context__ is not handled:
         error = error.__context__
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -233,9 +241,10 @@ def copy(url: str, output_file: Any, pooch: Any) -> None:
     """A downloader for pooch that copies a local file, `file:///...`, as of a mirror in a folder."""
     del pooch
     try:
+        os.unlink(output_file)  # which only its owner may read
         shutil.copyfile(url2pathname(urlsplit(url).path), output_file)
     except OSError as error:
-        raise DatasetError(f"cannot copy {url}: {error.strerror}") from None
+        raise DatasetError(f"cannot copy {url}: {error.strerror or error}") from None
 
 
 def download(url: str, path: Path, known_hash: str, *, size: int | None = None, progress: bool = True) -> Path:
@@ -272,7 +281,7 @@ def download(url: str, path: Path, known_hash: str, *, size: int | None = None, 
     except ValueError as error:
         raise DatasetError(f"{url}: {' '.join(str(error).split())}") from None
     except OSError as error:
-        raise DatasetError(f"cannot write {path}: {error.strerror}") from None
+        raise DatasetError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
         logger.setLevel(level)
     return path
