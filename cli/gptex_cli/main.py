@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -37,17 +38,28 @@ for command in (generate, plan, fetch, import_, combine, info, verify, repair, p
     cli.add_command(command)
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, to be handled like Ctrl-C but for the exit code."""
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise _Terminated
+class _Stopped(KeyboardInterrupt):
+    """A signal that ends the run, as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _on_stop(number: int, _frame: FrameType | None) -> NoReturn:
+    for each in STOPS:  # one is enough: a second exception would come in the middle of cleaning up
+        signal.signal(each, lambda *_: None)
+    raise _Stopped(number)
 
 
 def main() -> NoReturn:
-    """Run the command line; exits with 0, 1 (error), 2 (usage), 130 (interrupt) or 143 (terminated)."""
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    """Run the command line; exits with 0, 1 (error), 2 (usage), or after a signal 128 and its number: Ctrl-C is 130."""
+    for number in STOPS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup and a shell's background jobs have it
+            signal.signal(number, _on_stop)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  closed by the shell's >&-; no data file may take its place
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -60,17 +72,25 @@ def main() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except GptexError as error:
-        click.echo(f"gptex: {error}", err=True)
-        sys.exit(1)
+        _fail(str(error))
     except (click.Abort, KeyboardInterrupt) as stop:
         command = shlex.join(["gptex", *(word for word in sys.argv[1:] if word != "--overwrite")])  # not what is done so far
         resumes = sys.argv[1:2] in (["generate"], ["repair"], ["fetch"], ["import"], ["combine"])
         click.echo(f"\ngptex: stopped; to go on: {command}" if resumes else "\ngptex: stopped", err=True)
-        sys.exit(143 if isinstance(stop, _Terminated) or isinstance(stop.__context__, _Terminated) else 130)
+        signals = [each.number for each in (stop, stop.__context__) if isinstance(each, _Stopped)]
+        sys.exit(128 + (signals or [signal.SIGINT])[0])
+    except MemoryError as error:
+        _fail(f"out of memory{f' ({error})' if str(error) else ''}: use smaller images or fewer --workers")
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            click.echo(f"gptex: {error.strerror}", err=True)
-        elif error.errno != errno.EPIPE:  # the reader of our output has gone, as `head` does
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        with suppress(OSError):  # what standard output does not take must not be tried again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:  # the reader of our output has gone, as `head` does
+            sys.exit(1)
+        where = f"{error.filename}: " if error.filename else ""
+        hint = ": raise the limit, see `ulimit -n`" if error.errno == errno.EMFILE else ""
+        _fail(f"{where}{error.strerror or error}{hint}")
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"gptex: {message}", err=True)
+    sys.exit(1)

@@ -193,7 +193,10 @@ def _check_manifest(path: str | Path, manifest: Manifest) -> None:
     check((manifest.recipe is None) != (manifest.source is None), "it has neither recipe nor source, or both")
     if manifest.recipe is not None:
         text = json.dumps(manifest.recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        check(hashlib.sha256(text.encode()).hexdigest() == manifest.recipe_sha256, "its recipe does not match its hash")
+        check(
+            hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() == manifest.recipe_sha256,
+            "its recipe does not match its hash",
+        )
     try:
         contents = manifest.contents
     except RecipeError as error:

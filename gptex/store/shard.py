@@ -33,7 +33,7 @@ HEAD_BYTES = 2**17  # of a file, in which its attributes are
 ARRAYS = ("images", "labels", "length_scales", "index")
 Compression = Literal["none", "gzip", "lzf"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Shard(BaseModel):
     file: Annotated[str, Field(pattern=r"^[^\W_][\w-]{0,63}/\d{5,}\.h5$")]  # nothing that leads out of the folder
     split: str
     first: Count
-    count: Annotated[int, Field(ge=1)]
+    count: Annotated[int, Field(ge=1, lt=2**63)]
     bytes: Count
     sha256: Sha256
     arrays_sha256: Sha256

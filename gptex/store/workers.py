@@ -23,13 +23,30 @@ from gptex.errors import GptexError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BOOT = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from gptex.store.workers import serve; serve()"
+BOOT = """
+import pickle, sys
+try:
+    sys.path[:] = pickle.load(sys.stdin.buffer)
+except EOFError:  # the parent has gone already
+    sys.exit()
+try:
+    from gptex.store.workers import serve
+except (OSError, ImportError, MemoryError) as error:
+    sys.exit(f"gptex: a worker cannot start: {error}")
+serve()
+"""
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]  # that a terminal sends to all
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
 
 
 def available_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers_for(tasks: int, workers: int | None = None) -> int:
+    """How many workers so many tasks get, where the user wants `workers`, or one for each core."""
+    return max(1, min(workers or available_cores(), tasks))
 
 
 class WorkerPool(Executor):
@@ -66,10 +83,16 @@ class WorkerPool(Executor):
             return cast("subprocess.Popen[bytes]", self._mine.process)
         if self._killed:
             raise GptexError("the workers were stopped")
+        if not sys.executable:
+            raise GptexError("cannot start workers: sys.executable names no Python interpreter; set it, or give an executor")
         if hasattr(signal, "pthread_sigmask"):  # inherited: Ctrl-C reaches the whole terminal; the parent decides
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         command = [sys.executable, "-P", "-c", BOOT]  # -P: nothing is imported from the current folder
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **ONE_THREAD})
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **ONE_THREAD})
+        except OSError as error:
+            reason = f"{sys.executable}: {error.strerror or error}"
+            raise GptexError(f"cannot start a worker process ({reason}): use fewer workers, or give an executor") from error
         self._mine.process = process
         self._processes.append(process)
         if self._killed:  # since the question above
@@ -100,12 +123,16 @@ def _ending(code: int) -> str:
 
 def serve() -> None:
     """What a worker process runs until its standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent decides
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     calls = sys.stdin.buffer
-    with os.fdopen(os.dup(1), "wb") as results:
-        os.dup2(2, 1)  # whatever is printed must not mix with the results
+    results = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever is printed must not mix with the results
+    try:
         _answer(calls, results)
+    except BrokenPipeError:  # the parent has gone
+        os._exit(1)
 
 
 def _answer(calls: IO[bytes], results: IO[bytes]) -> None:

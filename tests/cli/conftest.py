@@ -13,7 +13,8 @@ import pytest
 COMMAND = Path(sys.executable).with_name("gptex")
 RECIPE = ["--size", "64", "--scales", "2,3", "--scales", "8", "--weights", "0.75,1.25", "--seed", "7"]
 STORAGE = ["--shard-size", "32KiB", "--workers", "1"]  # two textures a shard
-CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
+ABOVE_PERMISSIONS = (1, 2)  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+PR_CAPBSET_DROP = 24
 
 
 def run(*arguments, **options):
@@ -106,7 +107,7 @@ def contents():
 
 @pytest.fixture
 def obey_permissions():
-    """Options for a run that cannot write where the mode forbids it, also when the tests run as root (as in a container)."""
+    """Options for a run that can do no more than modes allow, also when the tests run as root (as in a container)."""
     if sys.platform == "win32":
         pytest.skip("modes of folders are POSIX's")
     if os.geteuid() != 0:
@@ -114,4 +115,4 @@ def obey_permissions():
     if sys.platform != "linux":
         pytest.skip("root can write everywhere")
     libc = ctypes.CDLL(None)
-    return {"preexec_fn": lambda: libc.prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE)}
+    return {"preexec_fn": lambda: [libc.prctl(PR_CAPBSET_DROP, capability) for capability in ABOVE_PERMISSIONS]}

@@ -282,6 +282,43 @@ def test_a_preview_without_matplotlib_names_the_extra(refused, dataset, tmp_path
     assert "gptex[plot]" in line
 
 
+def test_a_preview_below_a_folder_that_cannot_be_read_is_one_line(refused, dataset, tmp_path, obey_permissions):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    shutil.move(dataset, closed / "textures")
+    closed.chmod(0)
+    try:
+        line = refused("preview", closed / "textures", "-o", "picture.png", **obey_permissions)
+    finally:
+        closed.chmod(0o755)
+    assert str(closed) in line
+    assert "ermission denied" in line
+
+
+@pytest.mark.parametrize("files", [7, 10, 12, 16])
+def test_too_few_open_files_are_one_line(files, gptex, small, tmp_path):
+    """Where the limit allows the start at all; it may also be enough."""
+    resource = pytest.importorskip("resource")
+    limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))}
+    result = gptex("generate", "out", *small(), "--quiet", **limit)
+    assert "Traceback" not in result.stderr
+    if result.returncode:
+        assert result.returncode == 1
+        assert result.stderr.startswith("gptex: ")
+        assert len(result.stderr.splitlines()) == 1
+        assert not (tmp_path / "out/manifest.json").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory as Linux has them")
+@pytest.mark.parametrize("command", ["generate", "plan"])
+def test_too_little_memory_is_one_line(command, refused, tmp_path):
+    resource = pytest.importorskip("resource")
+    limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))}
+    big = ["--size", "12000", "--scales", "2", "--per-class", "1", "--workers", "1"]
+    assert "out of memory" in refused(command, "out", *big, **limit)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
 def test_a_full_disk_behind_standard_output_is_one_line(command):
     with open("/dev/full", "w") as full:

@@ -120,7 +120,7 @@ def check_resumes(setting: Setting, command: list[str] | None = None) -> None:
     assert hidden == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_stopped_run_says_how_to_go_on_and_does(
     number: int, code: int, setting: Setting, is_whole: Callable[[Path], bool]
 ) -> None:
@@ -185,6 +185,30 @@ def test_ctrl_c_while_the_workers_start_is_quiet(setting: Setting) -> None:
     assert run.returncode == 130
     assert said.strip().startswith("gptex: stopped; to go on: gptex generate ")
     assert "\n" not in said.strip()
+
+
+@pytest.mark.parametrize("to_all", [False, True], ids=["the run", "its group"])
+def test_signals_that_come_together_are_one_stop(to_all: bool, setting: Setting, is_whole: Callable[[Path], bool]) -> None:
+    """As when a system goes down, or a batch job's time is over."""
+    with under_way(setting) as run:
+        pids = workers(run)
+        for number in 3 * (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            (os.killpg if to_all and number != signal.SIGTERM else os.kill)(run.pid, number)
+        _, said = run.communicate(timeout=10)
+    assert run.returncode in (129, 130, 143)
+    assert said.strip().startswith("gptex: stopped; to go on: ")
+    assert "\n" not in said.strip()
+    assert not any(alive(pid) for pid in pids)
+    check_unfinished(setting, is_whole)
+
+
+def test_run_goes_on_where_a_hangup_is_ignored(setting: Setting) -> None:
+    """As with nohup."""
+    with under_way(setting._replace(command=["nohup", *setting.command])) as run:
+        os.killpg(run.pid, signal.SIGHUP)
+        _, said = run.communicate(timeout=60)
+    assert (run.returncode, said.removeprefix("nohup: ignoring input\n")) == (0, "")
+    assert verify(setting.out).passed
 
 
 def test_impatient_ctrl_c_ends_the_run_too(setting: Setting) -> None:

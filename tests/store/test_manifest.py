@@ -85,10 +85,19 @@ def put(*path: Any) -> Change:
     return how
 
 
+def test_byte_order_mark_is_passed_over(dataset: Path) -> None:
+    before = Manifest.read(dataset)
+    path = dataset / "manifest.json"
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert Manifest.read(dataset) == before
+
+
 UNREADABLE: dict[str, tuple[bytes, str]] = {
     "cut short": (b'{"format": 1, "reci', r"is not JSON \(.*\): delete it and run the same `gptex generate` again"),
     "empty": (b"", "is not JSON .*: delete it"),
     "not text": (b"\x89HDF\r\n\x1a\n\xff\xfe", "is not JSON .*: delete it"),
+    "nested without end": (b'{"recipe": ' + 10**5 * b"[", "is not JSON .*: delete it"),
+    "a number without end": (b'{"format": ' + 5000 * b"9" + b"}", "is not JSON .*: delete it"),
     "a list": (b"[1, 2, 3]", "is not a gptex manifest"),
     "another program's": (b'{"name": "app", "version": "1.0"}', "is damaged|is not a gptex manifest"),
     "of a future format": (b'{"format": 99, "news": true}', r"has format 99, this gptex reads up to 1: upgrade gptex"),
@@ -113,6 +122,8 @@ WRONG: dict[str, Change] = {
     "file of another kind": put("shards", 0, "file", "train/notes.txt"),
     "file with a newline": put("shards", 0, "file", "train/00000.h5\n"),
     "shard of no textures": put("shards", 0, "count", 0),
+    "shard larger than any disk": put("shards", 0, "bytes", 10**400),
+    "recipe with half a character": put("recipe", "name", "\ud800"),
     "recipe with an unknown key": put("recipe", "length", 3),
     "recipe with counts": put("recipe", "splits", {"train": 6}),
     "recipe without a shape": lambda data: data["recipe"].pop("shape"),

@@ -6,6 +6,7 @@ What is submitted must be found by a worker, so these tests submit functions of 
 import math
 import operator
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from threadpoolctl import threadpool_info
 
 from gptex import GptexError, RecipeError, preset
 from gptex.store import WorkerPool
+from gptex.store.workers import BOOT
 
 PROGRAM = """
 import sys, gptex
@@ -153,6 +155,42 @@ pool.submit(time.sleep, 60).result()
         pid = int(parent.stdout.readline())  # type: ignore[union-attr]
         parent.kill()
     assert ends(pid)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP], ids=["SIGKILL", "SIGHUP"])
+@pytest.mark.parametrize("seconds", [0.1, 60], ids=["that answers", "that does not"])
+def test_workers_of_a_killed_parent_go_without_a_word(number: int, seconds: float) -> None:
+    """Whether their answer finds nobody or they are in the middle of something."""
+    program = f"""
+import os, time
+from gptex.store import WorkerPool
+pool = WorkerPool(2)
+pids = [pool.submit(os.getpid) for _ in range(2)]
+print(*[pid.result() for pid in pids], flush=True)
+work = [pool.submit(time.sleep, {seconds}) for _ in range(2)]
+print("begins", flush=True)
+while True:
+    time.sleep(1)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as parent:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]  # type: ignore[union-attr]
+        parent.stdout.readline()  # type: ignore[union-attr]
+        parent.send_signal(number)
+        assert all(ends(pid) for pid in pids)
+        assert parent.stderr.read() == ""  # type: ignore[union-attr]
+
+
+def test_worker_whose_parent_goes_while_it_starts_goes_without_a_word() -> None:
+    done = subprocess.run([sys.executable, "-c", BOOT], check=False, input=b"", capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("executable", ["", None, "/nowhere/python"])
+def test_interpreter_that_is_not_known_is_one_clear_error(executable: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    with WorkerPool(1) as pool, pytest.raises(GptexError, match=r"cannot start .*executor"):
+        pool.submit(os.getpid).result()
 
 
 def test_pool_that_was_never_used_ends() -> None:
