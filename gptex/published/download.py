@@ -1,8 +1,9 @@
 """Downloads that go on where they stopped.
 
-pooch knows which file is wanted and checks its hash before the file gets its name; `Downloader` brings the bytes. It keeps what
-has come between runs and asks the server for the rest, it waits and tries again when a server is busy or a connection breaks,
-and it takes nothing for data that another file, a changed file or a web page has sent in its place.
+`Downloader` brings the bytes: it keeps what has come between runs and asks for the rest, it waits and tries again when a server
+is busy or a connection breaks, and it takes nothing for data that another file, a changed file or a web page has sent.
+`download` checks the hash before the file gets its name. pooch would do that too, but a run that is killed leaves its temporary
+file behind, and one that is stopped during the check loses all that came.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import re
 import shutil
 import sys
 import time
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from importlib.metadata import version
 from gptex.errors import DatasetError
+from gptex.store.files import sync
 from gptex.store.progress import byte_progress, human_bytes
 
 USER_AGENT = f"gptex/{version('gptex')} (Gaussian-process textures)"
@@ -40,7 +43,7 @@ class _TryAgainError(Exception):
 
 
 class Downloader:
-    """A downloader for pooch that resumes.
+    """A downloader that resumes, also for pooch. One at a time may work on a partial file: the caller sees to that.
 
     Parameters
     ----------
@@ -63,7 +66,13 @@ class Downloader:
         self._note = partial.with_name(partial.name + ".json")
 
     def __call__(self, url: str, output_file: Any, pooch: Any) -> None:
-        """Bring the file at `url` to `output_file`, as pooch asks.
+        """Bring the file at `url` to `output_file`, as pooch asks. Raises as `bring` does."""
+        self.bring(url)
+        os.replace(self.partial, output_file)
+        self.forget()
+
+    def bring(self, url: str) -> None:
+        """Make the partial file the whole file at `url`.
 
         Raises
         ------
@@ -88,7 +97,10 @@ class Downloader:
                 if self.progress:
                     print(f"{host}: {problem}; trying again in {wait:.0f} s", file=sys.stderr, flush=True)  # noqa: T201
                 time.sleep(wait)
-        os.replace(self.partial, output_file)
+
+    def forget(self) -> None:
+        """Delete what has come."""
+        self.partial.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
     def _kept(self) -> str:
@@ -98,10 +110,6 @@ class Downloader:
         """Bytes that have come so far."""
         return self.partial.stat().st_size if self.partial.exists() else 0
 
-    def _forget(self) -> None:
-        self.partial.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
-
     def _attempt(self, url: str) -> None:
         """Ask once for what is missing."""
         import requests
@@ -109,7 +117,7 @@ class Downloader:
         handled = sys.exc_info()[1]  # by the caller: no reason of what happens here
         version = self._version(url)
         if version is None:
-            self._forget()
+            self.forget()
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}  # the bytes as they are, to be counted
         if offset := self._offset():
             headers["Range"] = f"bytes={offset}-"
@@ -143,7 +151,7 @@ class Downloader:
             return False
         if response.headers.get("Content-Range", "") == f"bytes */{offset}":
             return True
-        self._forget()
+        self.forget()
         raise _TryAgainError("the part that was kept does not fit the file")
 
     def _check(self, response: Any, url: str) -> None:
@@ -164,12 +172,12 @@ class Downloader:
         start, end = _extent(response)
         now = _version_of(response)
         if start and (start != offset or any(now[key] != version[key] for key in now.keys() & version.keys())):
-            self._forget()
+            self.forget()
             raise _TryAgainError("the file has changed")
         if self.size is not None and end not in (None, self.size):
             raise DatasetError(f"{url} has {end} bytes, not {self.size}: it is another file")
         if not start:
-            self._forget()
+            self.forget()
         size = self.size or end
         free = shutil.disk_usage(self.partial.parent).free
         if size is not None and size - start > free:
@@ -181,7 +189,7 @@ class Downloader:
         if not start:
             self._note.write_text(json.dumps({"url": url, "version": now}), encoding="utf-8")
         with (
-            self.partial.open("r+b" if start else "wb", buffering=0) as file,
+            self.partial.open("r+b" if start else "xb", buffering=0) as file,
             byte_progress(name, size, self.progress, done=start) as bar,
         ):
             file.seek(start)
@@ -189,7 +197,7 @@ class Downloader:
                 _write(file, chunk)
                 bar.add(0, len(chunk))
                 if size is not None and file.tell() > size:
-                    self._forget()
+                    self.forget()
                     raise DatasetError(f"{url} has more than {size} bytes: it is another file")
         if size is not None and self._offset() < size:
             raise _TryAgainError(f"the server sent {self._offset()} of {size} bytes")
@@ -241,14 +249,23 @@ def copy(url: str, output_file: Any, pooch: Any) -> None:
     """A downloader for pooch that copies a local file, `file:///...`, as of a mirror in a folder."""
     del pooch
     try:
-        os.unlink(output_file)  # which only its owner may read
         shutil.copyfile(url2pathname(urlsplit(url).path), output_file)
     except OSError as error:
+        Path(output_file).unlink(missing_ok=True)
         raise DatasetError(f"cannot copy {url}: {error.strerror or error}") from None
 
 
-def download(url: str, path: Path, known_hash: str, *, size: int | None = None, progress: bool = True) -> Path:
-    """Bring the file at `url` to `path`, unless a file with this hash is there already.
+def download(
+    url: str,
+    path: Path,
+    known_hash: str,
+    *,
+    size: int | None = None,
+    progress: bool = True,
+    timeout: float = 30,
+    pause: float = 1,
+) -> Path:
+    """Bring the file at `url` to `path`, unless a file with this hash is there already. Only one at a time may do so.
 
     Parameters
     ----------
@@ -258,30 +275,39 @@ def download(url: str, path: Path, known_hash: str, *, size: int | None = None, 
         Its folder is made if need be. What has come of the file so far lies beside it, under a hidden name.
     known_hash : str
         As pooch writes it, `md5:...` or `sha256:...`.
-    size : int, optional
-        Bytes of the file, where known.
-    progress : bool
-        Show a bar, and say what is waited for.
+    size, progress, timeout, pause
+        As for `Downloader`.
 
     Raises
     ------
     DatasetError
         If the file cannot be had or written, or is another one than it should be. `path` is then as it was.
     """
-    import pooch
+    from pooch import file_hash
 
+    algorithm, _, expected = known_hash.partition(":")
     partial = path.with_name(f".{path.name}.part")
-    downloader = copy if url.startswith("file:") else Downloader(partial, size=size, progress=progress)
-    logger = pooch.get_logger()
-    level = logger.level
+    downloader = Downloader(partial, size=size, progress=progress, timeout=timeout, pause=pause)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        logger.setLevel("WARNING")  # the bar says it
-        pooch.retrieve(url, known_hash, path.name, path.parent, downloader=downloader)
+        if not path.exists() or file_hash(path, algorithm) != expected:
+            if url.startswith("file:"):
+                downloader.forget()
+                copy(url, partial, None)
+            else:
+                downloader.bring(url)
+            found = file_hash(partial, algorithm)
+            if found != expected:
+                downloader.forget()
+                raise DatasetError(
+                    f"{url}: its {algorithm} is {found}, not {expected}: it is damaged or another file, and deleted"
+                )
+            sync(partial)
+            os.replace(partial, path)
+        with suppress(OSError):  # the folder may be read-only
+            downloader.forget()
     except ValueError as error:
         raise DatasetError(f"{url}: {' '.join(str(error).split())}") from None
     except OSError as error:
         raise DatasetError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        logger.setLevel(level)
     return path

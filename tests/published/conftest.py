@@ -1,4 +1,4 @@
-"""Files as the original software left them, written opcode by opcode with the names of numpy 1.14."""
+"""Files as the original software left them, written opcode by opcode with the names of numpy 1.14; and a web server."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import struct
 
 import numpy as np
 import pytest
+
+from .server import Server
 
 
 def python2_string(data: bytes) -> bytes:
@@ -105,3 +107,11 @@ def images():
 @pytest.fixture
 def table():
     return {0: "9.5-80", 1: "10-80", 2: "9.5-140", 3: "10-140"}
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A web server that misbehaves on request."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server() as running:
+        yield running
