@@ -64,7 +64,7 @@ def plan(
 ) -> None:
     """Say what `generate` would write, and for how long.
 
-    Takes the same arguments, draws two textures to measure the time, and leaves OUT as it is.
+    Takes the same arguments, draws a few textures to measure the time, and leaves OUT as it is.
 
     \b
     Example:
@@ -76,10 +76,10 @@ def plan(
 
     from gptex.store.generate import estimated_seconds, plan_into
     from gptex.store.progress import counted, human_bytes
-    from gptex.store.workers import available_cores
+    from gptex.store.workers import workers_for
 
     todo = plan_into(out, recipe, shard_size=shard_size, compression=compression, overwrite=overwrite)
-    processes = min(workers or available_cores(), max(1, len(todo.shards)))
+    processes = workers_for(len(todo.shards), workers)
     seconds = estimated_seconds(todo, processes)
     existing = next(folder for folder in [out.absolute(), *out.absolute().parents] if folder.exists())
     counts = ", ".join(f"{split} {todo.recipe.count(split)} ({n} per class)" for split, n in todo.recipe.splits.items())
@@ -90,7 +90,7 @@ def plan(
         "image": f"{' x '.join(map(str, todo.recipe.shape))} {todo.recipe.dtype}, {human_bytes(todo.recipe.texture_bytes)}",
         "shards": f"{len(todo.shards)} to write" + (f", {len(todo.kept)} there already" if todo.kept else ""),
         "bytes": human_bytes(todo.bytes) + (" before compression" if compression != "none" else ""),
-        "time": f"about {seconds:.1f} s with {counted(processes, 'worker')}, from two textures"
+        "time": f"about {seconds:.1f} s with {counted(processes, 'worker')}, from a few textures"
         if todo.shards
         else "nothing to do",
         "free disk": human_bytes(shutil.disk_usage(existing).free),

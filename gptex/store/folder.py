@@ -56,7 +56,7 @@ def _remove_parts(out: Path) -> None:
 
 
 def owned(out: Path) -> bool:
-    """Whether `out` holds a gptex dataset, finished or not: it has the mark, or a manifest. False where there is nothing.
+    """Whether `out` holds a gptex dataset, finished or not: it has the mark, or a recipe's manifest. False if it is empty.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def _marked(out: Path) -> bool:
 
 def _has_manifest(out: Path) -> bool:
     with suppress(DatasetError):
-        return bool(Manifest.read(out))
+        return Manifest.read(out).recipe is not None  # one of textures from elsewhere is not generate's
     return False
 
 

@@ -18,19 +18,18 @@ from typing import Any, NamedTuple, cast
 
 from gptex.errors import DatasetError, GptexError
 from gptex.recipe import Recipe
+from gptex.store.assemble import check_space
 from gptex.store.card import card
 from gptex.store.files import write_text
 from gptex.store.folder import check_places, clear, locked, owned, shards_in, write_recipe
+from gptex.store.layout import SHARD_BYTES, cut
 from gptex.store.manifest import CARD, MANIFEST, RECIPE, Manifest
-from gptex.store.progress import human_bytes
 from gptex.store.progress import progress as show_progress
 from gptex.store.shard import Compression, Shard, ShardPlan, make_shard, stored_bytes, write_shard
-from gptex.store.workers import WorkerPool, available_cores
+from gptex.store.workers import WorkerPool, workers_for
 
-SHARD_BYTES = 256 * 2**20
-SHARDS = 8  # of a split at least, so that workers can share it …
-SMALL_SHARD_BYTES = 32 * 2**20  # … where that makes them no smaller than this
-MOST_SHARDS = 1_000_000
+MEASURED_TEXTURES = 64  # to estimate the time: so many …
+MEASURED_BYTES = 8 * 2**20  # … of so many bytes at most, but one
 
 
 class Plan(NamedTuple):
@@ -67,36 +66,23 @@ class Plan(NamedTuple):
 def plan(
     recipe: Recipe, *, shard_size: int = SHARD_BYTES, compression: Compression = "none", extends: Manifest | None = None
 ) -> Plan:
-    """What `generate` writes for `recipe`: equal shards of at most `shard_size` bytes, at least one texture each.
-
-    A split that would make few large shards is cut into up to eight, of at least 32 MiB.
+    """What `generate` writes for `recipe`: each split in equal shards of at most `shard_size` bytes, see `layout.cut`.
 
     Of a dataset that the recipe `extends`, the shards stay and the missing textures come after them.
 
     Raises
     ------
     GptexError
-        For a shard size below 1, a compression that does not exist, or more than a million shards.
+        For a shard size below 1, a compression that does not exist, or a split of more than a million shards.
     """
-    if shard_size < 1:
-        raise GptexError(f"a shard holds at least one byte, not {shard_size}")
-    if compression not in ("none", "gzip", "lzf"):
-        raise GptexError(f"compression is none, gzip or lzf, not {compression!r}")
     kept = list(extends.shards) if extends else []
-    capacity = max(1, shard_size // recipe.texture_bytes)
     shards: list[ShardPlan] = []
     for split in recipe.splits:
         there = [shard for shard in kept if shard.split == split]
         first = sum(shard.count for shard in there)
         number = 1 + max((int(Path(shard.file).stem) for shard in there), default=-1)
-        missing = recipe.count(split) - first
-        pieces = max(-(-missing // capacity), min(SHARDS, missing * recipe.texture_bytes // SMALL_SHARD_BYTES))
-        if len(shards) + pieces > MOST_SHARDS:
-            raise GptexError(f"split {split!r} would be {pieces} shards, of {MOST_SHARDS} at most: use a larger shard size")
-        for piece in range(pieces):
-            count = missing * (piece + 1) // pieces - missing * piece // pieces
-            shards.append(ShardPlan(f"{split}/{number + piece:05d}.h5", split, first, count, compression))
-            first += count
+        how: dict[str, Any] = {"shard_size": shard_size, "compression": compression, "first": first, "number": number}
+        shards += cut(split, recipe.count(split) - first, recipe.texture_bytes, **how)
     return Plan(recipe, shards, kept)
 
 
@@ -126,18 +112,24 @@ def plan_into(out: str | Path, recipe: Recipe, *, overwrite: bool = False, **opt
     return Plan(todo.recipe, [*(shard.plan for shard in lost), *todo.shards], kept, lost)
 
 
-def estimated_seconds(todo: Plan, workers: int) -> float:
-    """How long writing will take, from two textures written into a temporary folder: setup, drawing, hashes and compression."""
+def estimated_seconds(todo: Plan, processes: int) -> float:
+    """How long writing will take, from a few textures in a temporary folder; where they do not fit, they are only drawn."""
     if not todo.shards:
         return 0.0
-    two = replace(todo.shards[0], count=2)
+    recipe, shard = todo.recipe, todo.shards[0]
+    count = max(1, min(shard.count, MEASURED_TEXTURES, MEASURED_BYTES // recipe.texture_bytes))
+    times = []
     with tempfile.TemporaryDirectory() as folder:
-        times = []
+        fits = 2 * stored_bytes(recipe, count) + 2**18 < shutil.disk_usage(folder).free
         for _ in range(2):  # the second one finds everything set up
             start = time.perf_counter()
-            write_shard(folder, todo.recipe.to_json(), two)
+            if fits:
+                write_shard(folder, recipe.to_json(), replace(shard, count=count))
+            else:
+                for index in range(count):
+                    recipe.texture(shard.split, index)
             times.append(time.perf_counter() - start)
-    return times[0] + times[1] / 2 * todo.textures / min(workers, len(todo.shards))
+    return times[0] + times[1] / count * todo.textures / processes
 
 
 def generate(
@@ -229,7 +221,7 @@ def run_shards(
     """Call `task` with each of `arguments`, the third of which is a ShardPlan; the first failure stops all."""
     if not arguments:
         return []
-    pool = WorkerPool(min(workers or available_cores(), len(arguments))) if executor is None else None
+    pool = WorkerPool(workers_for(len(arguments), workers)) if executor is None else None
     submit = (pool or cast("Executor", executor)).submit
     shards: list[Shard] = []
     futures: list[Future[Shard]] = []
@@ -282,9 +274,7 @@ def _check_extends(out: Path, there: Recipe, recipe: Recipe) -> None:
 def _check_space(out: Path, todo: Plan, freed: set[Path]) -> None:
     absent = [shard for shard in todo.shards if out / shard.file in freed or not (out / shard.file).exists()]
     needed = sum(stored_bytes(todo.recipe, shard.count) + 2**16 for shard in absent)
-    free = shutil.disk_usage(out).free + sum(path.stat().st_size for path in freed if path.exists())
-    if needed > free:
-        raise DatasetError(f"the disk is too small: {out} needs {human_bytes(needed)} more and has {human_bytes(free)} free")
+    check_space(out, needed - sum(path.stat().st_size for path in freed if path.exists()))
 
 
 def _size(path: Path) -> int | None:

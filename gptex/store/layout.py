@@ -43,8 +43,13 @@ def cut(
     pieces = max(-(-count // capacity), min(SHARDS, count * texture_bytes // SMALL_SHARD_BYTES))
     if pieces > MOST_SHARDS:
         raise GptexError(f"split {split!r} would be {pieces} shards, of {MOST_SHARDS} at most: use a larger shard size")
-    bounds = [first + count * piece // pieces for piece in range(pieces + 1)]
     return [
-        ShardPlan(f"{split}/{number + piece:05d}.h5", split, bounds[piece], bounds[piece + 1] - bounds[piece], compression)
+        ShardPlan(
+            f"{split}/{number + piece:05d}.h5",
+            split,
+            first + count * piece // pieces,
+            count * (piece + 1) // pieces - count * piece // pieces,
+            compression,
+        )
         for piece in range(pieces)
     ]

@@ -53,7 +53,7 @@ class Verification(NamedTuple):
         return "\n".join([*bad, total])
 
 
-def verify(path: str | Path, *, progress: bool = False) -> Verification:
+def verify(path: str | Path, *, progress: bool = True) -> Verification:
     """Check the structure and the hashes of a dataset, several shards at a time.
 
     Raises
@@ -94,7 +94,7 @@ def _wrong(folder: Path, contents: Contents, shard: Shard) -> str | None:  # noq
     return None
 
 
-def repair(path: str | Path, *, workers: int | None = None, progress: bool = False) -> Verification:
+def repair(path: str | Path, *, workers: int | None = None, progress: bool = True) -> Verification:
     """Make missing and damaged shards again from the recipe.
 
     Returns

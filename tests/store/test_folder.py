@@ -13,8 +13,10 @@ import pytest
 
 from gptex import DatasetError, Recipe, generate, verify
 from gptex.store import Manifest, ShardPlan, WorkerPool
+from gptex.store.assemble import store_source
 from gptex.store.generate import plan_into
 from gptex.store.shard import write_shard
+from gptex.store.source import Source
 
 Contents = Callable[[Path], dict[str, str]]
 
@@ -150,6 +152,17 @@ def test_folder_with_neither_mark_nor_manifest_is_not_ours(refused: Callable[...
     (dataset / "manifest.json").write_text("{}")
     for overwrite in (False, True):
         assert "holds something else" in refused(overwrite=overwrite)
+
+
+@pytest.mark.parametrize("overwrite", [False, True], ids=["going on", "overwrite"])
+def test_textures_from_elsewhere_cannot_be_made_again_and_are_not_overwritten(
+    overwrite: bool, recipe: Recipe, refused: Callable[..., str], dataset: Path
+) -> None:
+    elsewhere = Source(name="theirs", shape=[64, 64], dtype="float32", class_scales=[[2, 9], [3.5, 9]], origin={"url": "…"})
+    textures = [recipe.texture("train", i) for i in range(4)]
+    out = dataset.with_name("elsewhere")
+    store_source(out, elsewhere, [texture.label for texture in textures], textures, progress=False)
+    assert "holds something else" in refused(out=out, overwrite=overwrite)
 
 
 # -- what is in the way is refused before anything is deleted

@@ -3,6 +3,7 @@
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -17,6 +18,7 @@ import pytest
 
 from gptex import DatasetError, GptexError, Recipe, RecipeError, generate, plan, verify
 from gptex.store import Manifest, WorkerPool
+from gptex.store.generate import estimated_seconds
 
 Contents = Callable[[Path], dict[str, str]]
 
@@ -502,6 +504,16 @@ def test_disk_that_fills_up_is_one_clear_error_and_the_same_call_goes_on(
     other.unlink()
     generate(recipe, disk / "out", workers=1, shard_size=shard_size, progress=False)
     assert contents(disk / "out") == contents(original)
+
+
+@pytest.mark.parametrize("size", [2**16, 2**24], ids=["no room", "room"])
+def test_time_is_estimated_also_where_there_is_no_room(
+    size: int, recipe: Recipe, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk(size)))
+    todo = plan(recipe.replace(splits={"train": 10**6}))
+    assert 1 < estimated_seconds(todo, 1) < 10**5
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
 
 
 def test_free_space_is_asked_only_for_what_is_missing(

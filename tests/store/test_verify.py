@@ -109,13 +109,13 @@ CONTENTS: dict[Callable[[Path], None], str] = {  # and of what is in it, where t
     zeros: "damaged or cut short",
     pixel: "arrays that do not match their hash",
     labels: "labels that are not those of its recipe",
-    length_scales: "length scales that are not those of its recipe",
-    index: "does not hold textures 4 to 7",
+    length_scales: "other values in .length_scales. than textures 4 to 7 have",
+    index: "other values in .index. than textures 4 to 7 have",
     images_with_their_hash: "other arrays than in the manifest",
     another_format: "has format 7, not 1",
     another_recipe: "was made from another recipe",
     another_split: "holds split 'val', not 'train'",
-    swapped: "does not hold textures 4 to 7",
+    swapped: "other values in .index. than textures 4 to 7 have",
 }
 
 
