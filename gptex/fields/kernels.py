@@ -30,6 +30,9 @@ from gptex.errors import RecipeError, nearest
 FloatArray = npt.NDArray[np.float64]
 
 MAX_BESSEL_NU = 30.0  # above this order K overflows inside the range that matters; of nu and of alpha
+MAX_GAMMA_NU = 1e4  # above, a difference of log Γ has lost too many digits
+LARGEST_ASPECT = 1e4  # and its inverse; beyond, r² loses too many digits in the stretch
+SMALLEST_SHAPE, LARGEST_SHAPE = 1e-3, 1e10  # of nu and of alpha, see `_check_shape`
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Kernel(ABC):
     Parameters
     ----------
     aspect : float
-        Stretch along one direction, > 0; 1 is isotropic.
+        Stretch along one direction, from 1e-4 to 1e4; 1 is isotropic.
     angle : float
         Direction of the stretch in degrees, see the module's text.
     """
@@ -50,8 +53,8 @@ class Kernel(ABC):
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.aspect) and self.aspect > 0):
-            raise RecipeError(f"aspect must be positive and finite, not {self.aspect}")
+        if not 1 / LARGEST_ASPECT <= self.aspect <= LARGEST_ASPECT:
+            raise RecipeError(f"aspect must be from {1 / LARGEST_ASPECT:g} to {LARGEST_ASPECT:g}, not {self.aspect}")
         if not math.isfinite(self.angle):
             raise RecipeError(f"angle must be a finite number of degrees, not {self.angle}")
 
@@ -162,6 +165,14 @@ class SquaredExponential(CovarianceKernel):
         return float(math.sqrt(2) * erfcinv(level))
 
 
+def _check_shape(name: str, value: float) -> None:
+    """Refuse a ν or α next to white noise, to a constant or, nearer than 0.3 / ν at every r, to the squared exponential."""
+    if not SMALLEST_SHAPE <= value <= LARGEST_SHAPE:
+        raise RecipeError(
+            f"{name} must be from {SMALLEST_SHAPE:g} to {LARGEST_SHAPE:g}, not {value}; for {name} → ∞ use squared-exponential"
+        )
+
+
 @dataclass(frozen=True)
 class Matern(CovarianceKernel):
     r"""Matérn kernel of smoothness :math:`\nu > 0`, with :math:`z = \sqrt{2\nu}\, r`:
@@ -173,7 +184,7 @@ class Matern(CovarianceKernel):
     Parameters
     ----------
     nu : float
-        Smoothness ν > 0.
+        Smoothness ν, from 1e-3 to 1e10.
 
     >>> float(Matern(nu=1.5).correlation(1.0).round(6))
     0.483358
@@ -184,8 +195,7 @@ class Matern(CovarianceKernel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.nu) and self.nu > 0):
-            raise RecipeError(f"nu must be positive and finite, not {self.nu}; for nu → ∞ use squared-exponential")
+        _check_shape("nu", self.nu)
 
     def correlation(self, r: npt.ArrayLike) -> FloatArray:
         z = math.sqrt(2 * self.nu) * np.asarray(r, dtype=np.float64)
@@ -215,10 +225,13 @@ class Matern(CovarianceKernel):
         )
 
     def spectral_density(self, q: npt.ArrayLike, dim: int) -> FloatArray:
-        from scipy.special import gammaln
+        from scipy.special import gammaln, poch
 
         power = self.nu + dim / 2
-        constant = dim / 2 * math.log(2 * math.pi / self.nu) + gammaln(power) - gammaln(self.nu)
+        above, below = float(gammaln(power)), float(gammaln(self.nu))  # log Γ(ν + d/2) - log Γ(ν)
+        if self.nu > MAX_GAMMA_NU:
+            above, below = math.log(poch(self.nu, dim / 2)), 0.0
+        constant = dim / 2 * math.log(2 * math.pi / self.nu) + above - below
         return np.asarray(np.exp(constant - power * np.log1p(np.square(np.asarray(q, dtype=np.float64)) / (2 * self.nu))))
 
     def band_limit(self, level: float) -> float:
@@ -250,7 +263,7 @@ class RationalQuadratic(CovarianceKernel):
     Parameters
     ----------
     alpha : float
-        α > 0; the larger, the nearer to the squared exponential.
+        α, from 1e-3 to 1e10; the larger, the nearer to the squared exponential.
     """
 
     alpha: float = 1.0
@@ -258,8 +271,7 @@ class RationalQuadratic(CovarianceKernel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.alpha) and self.alpha > 0):
-            raise RecipeError(f"alpha must be positive and finite, not {self.alpha}; for alpha → ∞ use squared-exponential")
+        _check_shape("alpha", self.alpha)
 
     def correlation(self, r: npt.ArrayLike) -> FloatArray:
         return np.exp(-self.alpha * np.log1p(np.square(np.asarray(r, dtype=np.float64)) / (2 * self.alpha)))
@@ -359,7 +371,7 @@ def _interpolant(table: tuple[tuple[float, float], ...]) -> Callable[[FloatArray
 
     q, power = np.transpose(np.asarray(table, dtype=np.float64))
     inside = PchipInterpolator(q, power, extrapolate=False)
-    return lambda wavenumbers: np.nan_to_num(inside(wavenumbers), nan=0.0)
+    return lambda wavenumbers: np.maximum(np.nan_to_num(inside(wavenumbers), nan=0.0), 0)  # rounding may fall below 0
 
 
 KERNELS: dict[str, type[Kernel]] = {

@@ -146,6 +146,26 @@ def test_spectral_density_of_the_squared_exponential_is_gaussian():
     np.testing.assert_allclose(SquaredExponential().spectral_density([0.0, 2.0], 3), expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("nu", [2e4, 1e7, 1e10])
+def test_matern_density_of_large_nu_is_the_squared_exponentials_with_its_first_correction(nu, dim):
+    q = np.linspace(0, 4, 9)
+    ratio = Matern(nu=nu).spectral_density(q, dim) / ((2 * math.pi) ** (dim / 2) * np.exp(-(q**2) / 2))
+    correction = (q**4 - 2 * dim * q**2 + dim * (dim - 2)) / (8 * nu)  # Stirling's series and that of the logarithm
+    np.testing.assert_allclose(ratio, 1 + correction, atol=1e3 / nu**2 + 1e-13)
+
+
+@pytest.mark.parametrize(
+    "kernel", [Matern(nu=1e8), Matern(nu=1e10), RationalQuadratic(alpha=1e8), RationalQuadratic(alpha=1e10)]
+)
+def test_kernels_of_the_largest_shape_are_the_squared_exponential(kernel):
+    r = np.linspace(0, 8, 50)
+    shape = getattr(kernel, "nu", None) or kernel.alpha
+    np.testing.assert_allclose(kernel.correlation(r), np.exp(-(r**2) / 2), atol=0.3 / shape + 1e-12)
+    assert erfc(kernel.band_limit(1e-9) / math.sqrt(2)) == pytest.approx(1e-9, rel=1e-4)
+    assert kernel.reach(1e-9) == pytest.approx(math.sqrt(2 * math.log(1e9)), rel=1e-6)
+
+
 # Band limit and reach
 
 
@@ -243,13 +263,19 @@ def test_axis_length_scales_are_those_of_a_row_and_a_column(angle):
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("matern", {"nu": -1.5}, "nu must be positive"),
-        ("matern", {"nu": 0}, "nu must be positive"),
+        ("matern", {"nu": -1.5}, "nu must be from"),
+        ("matern", {"nu": 0}, "nu must be from"),
         ("matern", {"nu": math.inf}, "squared-exponential"),
-        ("rational-quadratic", {"alpha": math.nan}, "alpha must be positive"),
-        ("rational-quadratic", {"alpha": -1}, "alpha must be positive"),
-        ("squared-exponential", {"aspect": 0}, "aspect must be positive"),
-        ("squared-exponential", {"aspect": math.nan}, "aspect must be positive"),
+        ("rational-quadratic", {"alpha": math.nan}, "alpha must be from"),
+        ("rational-quadratic", {"alpha": -1}, "alpha must be from"),
+        ("squared-exponential", {"aspect": 0}, "aspect must be from"),
+        ("squared-exponential", {"aspect": math.nan}, "aspect must be from"),
+        ("matern", {"nu": 1e100}, "for nu → ∞ use squared-exponential"),
+        ("matern", {"nu": 5e-324}, "nu must be from"),
+        ("rational-quadratic", {"alpha": 1e300}, "for alpha → ∞ use squared-exponential"),
+        ("rational-quadratic", {"alpha": 1e-300}, "alpha must be from"),
+        ("squared-exponential", {"aspect": 1e308}, "aspect must be from 0.0001 to 10000"),
+        ("squared-exponential", {"aspect": 1e-308}, "aspect must be from 0.0001 to 10000"),
         ("squared-exponential", {"angle": math.inf}, "angle must be a finite"),
         ("exponential", {"nu": 1.5}, "use kernel matern"),
         ("matren", {}, "did you mean 'matern'"),
@@ -288,6 +314,11 @@ def test_power_spectrum_of_a_table_goes_through_its_rows_and_is_zero_outside():
     between = kernel.spectral_density(np.linspace(0.5, 1.0, 50), 1)
     assert (np.diff(between) > 0).all()  # no overshoot
     assert between.max() == 3
+
+
+def test_power_spectrum_of_a_table_is_nowhere_below_zero():
+    kernel = PowerSpectrum(power=((0.0, 1.0), (1 - 1e-6, 0.3), (1.0, 1e6), (1 + 1e-6, 0.3), (3.0, 0.0)))
+    assert (kernel.spectral_density(np.linspace(2.99, 3, 10_001), 1) >= 0).all()  # the cubic's own rounding is
 
 
 def test_power_spectrum_of_a_straight_table_is_straight():
