@@ -12,8 +12,9 @@ from gptex.fields.kernels import (
     SquaredExponential,
     kernel_by_name,
 )
+from gptex.fields.modes import Spectrum
 from gptex.fields.sampler import Sampler, sample, superpose
-from gptex.fields.spectra import Spectrum, spectrum
+from gptex.fields.spectra import spectrum
 from gptex.fields.streams import stream
 
 __all__ = [

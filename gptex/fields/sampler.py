@@ -1,7 +1,7 @@
 """The sampler: from random normals to a field on a grid.
 
 A `Sampler` is set up once for a grid, a kernel and a length scale; each call then draws one field. It draws only the modes
-that carry variance (`gptex.fields.spectra`) and turns them into pixels in one of two ways:
+that carry variance (`gptex.fields.modes`) and turns them into pixels in one of two ways:
 
 - an inverse real FFT over the torus, cut to the window. Columns of modes without power are never touched, and periodic
   fields on one grid share the transform (`superpose`).
@@ -28,7 +28,8 @@ import scipy.fft
 from gptex.errors import RecipeError
 from gptex.fields.blas import one_blas_thread
 from gptex.fields.kernels import Kernel, kernel_by_name
-from gptex.fields.spectra import DEFAULT_TOLERANCE, Boundary, ModeBox, Shape, mode_numbers, spectrum
+from gptex.fields.modes import ModeBox, Shape, mode_numbers
+from gptex.fields.spectra import DEFAULT_TOLERANCE, Boundary, spectrum
 from gptex.fields.streams import check_seed, complex_normals, stream
 
 Field = npt.NDArray[np.floating[Any]]
@@ -65,7 +66,7 @@ class Sampler:
     dtype : {"float32", "float64"}
         Of the fields. Both draw the same normals, so one seed gives the same field to rounding.
     tolerance : float
-        Largest error of the covariance, as a share of the variance.
+        Largest error of the covariance, as a share of the variance, rounding apart.
     **kernel_parameters
         Such as ``nu=1.5``, where the kernel is given by name.
 
@@ -74,7 +75,8 @@ class Sampler:
     modes : ModeBox
         Those that are drawn, of the grid itself or of a larger torus.
     loss : float
-        Declared error of the covariance at any lag, with the field's variance as unit.
+        Declared error of the covariance at any lag, with the field's variance as unit: a bound, but an estimate for open fields
+        of a given power spectrum. Rounding comes on top, of some 1e-7 in float32 and 1e-15 in float64.
 
     Raises
     ------

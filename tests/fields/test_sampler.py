@@ -51,6 +51,7 @@ PATHS = {
     "open FFT 1-D": ((200,), Exponential(), 4.0, "open", False),
     "open FFT 2-D even": ((128, 96), Exponential(), 4.0, "open", False),
     "open FFT 2-D odd": ((31, 101), Matern(nu=0.8), 1.5, "open", False),
+    "open FFT 2-D narrow": ((600, 2), Exponential(), 5.0, "open", False),
     "open FFT 3-D": ((5, 8, 90), Exponential(), 1.0, "open", False),
     "open products 1-D": ((31,), SquaredExponential(), 3.0, "open", True),
     "open products 2-D": ((40, 33), SquaredExponential(), 30.0, "open", True),
