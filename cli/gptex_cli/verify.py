@@ -26,7 +26,9 @@ def verify(path: Path, quiet: bool) -> None:
     found = gptex.verify(path, progress=not quiet)
     click.echo(str(found))
     if not found.passed:
-        click.echo(f"gptex: `{shlex.join(['gptex', 'repair', str(path)])}` makes bad shards again", err=True)
+        repair = f"`{shlex.join(['gptex', 'repair', str(path)])}` makes bad shards again"
+        anew = "without a recipe there is nothing to make bad shards from: fetch, import or combine the dataset again"
+        click.echo(f"gptex: {anew if found.manifest.source else repair}", err=True)
         sys.exit(1)
 
 

@@ -60,7 +60,7 @@ def combine(
     dtype : {"float32", "float16", "float64"}
         Of the new images.
     split : str, optional
-        Of `samples`, and of the new dataset; by default the only one.
+        Of `samples`, and of the new dataset; by default the first.
     shard_size, compression, progress
         As of `gptex.generate`.
 
@@ -69,7 +69,7 @@ def combine(
     GptexError
         If the scales and weights do not fit together, or there is no such split.
     DatasetError
-        If the samples are damaged, have more than one length scale each, or are too few.
+        If the samples are damaged, have more than one length scale each, or are too few, or a sum is too large for `dtype`.
     """
     weights = [1.0] * len(scales) if weights is None else list(weights)
     _check(scales, weights)
@@ -102,6 +102,10 @@ def combine(
                     others, of = _without(chosen, component), _without(sizes, component)
                     used = _label(others, of) * per_class  # by the classes before that have this length scale
                     image += weight * _read(places[scales[component][chosen[component]]][used + j])
+                with np.errstate(over="ignore"):
+                    image = image.astype(dtype)
+                if not np.isfinite(image).all():
+                    raise DatasetError(f"a texture of class {source.classes[label]} is too large for {dtype}")
                 yield Texture(image, label, source.length_scales(label))
 
     labels = list(range(len(classes))) * per_class

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import sys
 import time
@@ -18,6 +19,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -57,12 +59,22 @@ class Downloader:
         Seconds without a byte after which a connection counts as broken.
     pause : float
         Seconds before the second attempt; each further one waits twice as long.
+    stop : Event, optional
+        Set by another thread to have this one end; what has come is kept.
     """
 
     def __init__(
-        self, partial: Path, *, size: int | None = None, progress: bool = True, timeout: float = 30, pause: float = 1
+        self,
+        partial: Path,
+        *,
+        size: int | None = None,
+        progress: bool = True,
+        timeout: float = 30,
+        pause: float = 1,
+        stop: Event | None = None,
     ) -> None:
         self.partial, self.size, self.progress, self.timeout, self.pause = partial, size, progress, timeout, pause
+        self._stop = stop or Event()
         self._note = partial.with_name(partial.name + ".json")
 
     def __call__(self, url: str, output_file: Any, pooch: Any) -> None:
@@ -96,7 +108,12 @@ class Downloader:
                     ) from None
                 if self.progress:
                     print(f"{host}: {problem}; trying again in {wait:.0f} s", file=sys.stderr, flush=True)  # noqa: T201
-                time.sleep(wait)
+                self._stop.wait(wait)
+                self._go_on(url)
+
+    def _go_on(self, url: str) -> None:
+        if self._stop.is_set():
+            raise DatasetError(f"{url}: stopped")
 
     def forget(self) -> None:
         """Delete what has come."""
@@ -196,6 +213,7 @@ class Downloader:
             for chunk in response.iter_content(CHUNK):
                 _write(file, chunk)
                 bar.add(0, len(chunk))
+                self._go_on(url)
                 if size is not None and file.tell() > size:
                     self.forget()
                     raise DatasetError(f"{url} has more than {size} bytes: it is another file")
@@ -245,6 +263,12 @@ def _plain(error: BaseException, handled: BaseException | None) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _state(path: Path) -> tuple[int, int, int]:
+    """What tells whether a file is still the one that was checked."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
 def copy(url: str, output_file: Any, pooch: Any) -> None:
     """A downloader for pooch that copies a local file, `file:///...`, as of a mirror in a folder."""
     del pooch
@@ -264,6 +288,7 @@ def download(
     progress: bool = True,
     timeout: float = 30,
     pause: float = 1,
+    stop: Event | None = None,
 ) -> Path:
     """Bring the file at `url` to `path`, unless a file with this hash is there already. Only one at a time may do so.
 
@@ -275,7 +300,7 @@ def download(
         Its folder is made if need be. What has come of the file so far lies beside it, under a hidden name.
     known_hash : str
         As pooch writes it, `md5:...` or `sha256:...`.
-    size, progress, timeout, pause
+    size, progress, timeout, pause, stop
         As for `Downloader`.
 
     Raises
@@ -287,7 +312,7 @@ def download(
 
     algorithm, _, expected = known_hash.partition(":")
     partial = path.with_name(f".{path.name}.part")
-    downloader = Downloader(partial, size=size, progress=progress, timeout=timeout, pause=pause)
+    downloader = Downloader(partial, size=size, progress=progress, timeout=timeout, pause=pause, stop=stop)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or file_hash(path, algorithm) != expected:
@@ -296,14 +321,20 @@ def download(
                 copy(url, partial, None)
             else:
                 downloader.bring(url)
+            before = _state(partial)
             found = file_hash(partial, algorithm)
             if found != expected:
                 downloader.forget()
                 raise DatasetError(
                     f"{url}: its {algorithm} is {found}, not {expected}: it is damaged or another file, and deleted"
                 )
-            sync(partial)
-            os.replace(partial, path)
+            mine = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+            os.replace(partial, mine)
+            if _state(mine) != before:
+                os.replace(mine, partial)
+                raise DatasetError(f"another process writes {path} too: wait for it, or stop it")
+            sync(mine)
+            os.replace(mine, path)
         with suppress(OSError):  # the folder may be read-only
             downloader.forget()
     except ValueError as error:

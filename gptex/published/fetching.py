@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
+from threading import Event, Thread
 from urllib.parse import quote, urlsplit
 
 from filelock import FileLock, Timeout
@@ -21,12 +23,13 @@ from gptex.published.convert import import_legacy
 from gptex.published.download import USER_AGENT, Downloader, copy, download
 from gptex.published.registry import Record, published, record
 from gptex.recipe import Recipe
-from gptex.store.assemble import assembled, check_space, remove
+from gptex.store.assemble import assembled, check_space, check_vacant, remove
 from gptex.store.card import card
 from gptex.store.files import write_text
-from gptex.store.folder import write_recipe
+from gptex.store.folder import locked, write_recipe
 from gptex.store.manifest import CARD, MANIFEST, Manifest
 from gptex.store.progress import byte_progress, human_bytes
+from gptex.store.shard import Shard
 
 DOWNLOADS = 4  # at a time
 Locate = Callable[[str], str]  # from a file of a dataset to its address
@@ -90,10 +93,13 @@ def fetch(
         folder = Path(to).absolute() if to else cache_folder() / short
         if not raw and _is_there(folder, known):
             return folder
+        replaced = not raw and (folder / MANIFEST).exists()
+        if not raw and not replaced:
+            check_vacant(folder)  # before all is brought here
         archive = _archive(known, archive_folder / known.file, mirror, progress)
         if raw:
             return archive
-        if (folder / MANIFEST).exists():
+        if replaced:
             remove(folder)
         import_legacy(archive, folder, name=short, origin=known.model_dump(exclude_none=True), progress=progress)
         if not keep_archive:
@@ -161,6 +167,7 @@ def _is_whole(folder: Path, manifest: Manifest) -> bool:
 
 def _fetch_dataset(address: str, to: str | Path | None, mirror: str | None, progress: bool) -> Path:
     """A gptex dataset at a web address or DOI: its manifest first, then its shards, several at a time."""
+    address = address.removesuffix(MANIFEST).rstrip("/")
     locate = _doi_locator(address, mirror) if address.startswith("doi:") else _url_locator(address)
     folder = Path(to).absolute() if to else cache_folder() / _folder_name(address)
     with _alone(cache_folder() / f".{_folder_name(address)}.lock", progress):
@@ -169,10 +176,14 @@ def _fetch_dataset(address: str, to: str | Path | None, mirror: str | None, prog
         if (folder / MANIFEST).exists():
             if (folder / MANIFEST).read_bytes() != text:
                 raise DatasetError(f"{folder} holds another dataset, or another version of it: choose another folder")
-            if _is_whole(folder, manifest):
-                return folder
+            if not _is_whole(folder, manifest):
+                with locked(folder):
+                    _fetch_shards(folder, manifest, locate, progress)
+            return folder
         with assembled(folder, keep=True) as part:
             _fetch_shards(part, manifest, locate, progress)
+            for path in {*part.glob("*/*")} - {part / shard.file for shard in manifest.shards}:
+                path.unlink()  # of a run that was stopped before the dataset on the server changed
             contents = manifest.contents
             if isinstance(contents, Recipe):
                 write_recipe(part, contents)
@@ -184,28 +195,34 @@ def _fetch_dataset(address: str, to: str | Path | None, mirror: str | None, prog
 def _fetch_shards(folder: Path, manifest: Manifest, locate: Locate, progress: bool) -> None:
     missing = [shard for shard in manifest.shards if not (folder / shard.file).is_file()]
     check_space(folder, sum(shard.bytes for shard in missing))
-    with (
-        byte_progress("fetch", manifest.bytes, progress) as bar,
-        ThreadPoolExecutor(DOWNLOADS) as threads,
-    ):
-        futures = {
-            threads.submit(
-                download, locate(shard.file), folder / shard.file, f"sha256:{shard.sha256}", size=shard.bytes, progress=False
-            ): shard
-            for shard in manifest.shards
-        }
-        try:
-            for future in as_completed(futures):
-                future.result()
-                bar.add(0, futures[future].bytes)
-        except BaseException:
-            threads.shutdown(wait=True, cancel_futures=True)
-            raise
+    todo, done, stop = deque(manifest.shards), SimpleQueue[Shard | Exception](), Event()
+
+    def work() -> None:
+        with suppress(IndexError):  # no more to do
+            while not stop.is_set():
+                shard = todo.popleft()
+                try:
+                    url, path, known_hash = locate(shard.file), folder / shard.file, f"sha256:{shard.sha256}"
+                    download(url, path, known_hash, size=shard.bytes, progress=False, stop=stop)
+                    done.put(shard)
+                except Exception as error:  # noqa: BLE001
+                    done.put(error)
+
+    try:
+        for _ in range(DOWNLOADS):
+            Thread(target=work, daemon=True).start()  # one that waits for a server must not keep the process from its end
+        with byte_progress("fetch", manifest.bytes, progress) as bar:
+            for _ in manifest.shards:
+                result = done.get()
+                if isinstance(result, Exception):
+                    raise result
+                bar.add(0, result.bytes)
+    finally:
+        stop.set()
 
 
 def _url_locator(address: str) -> Locate:
-    base = address.removesuffix(MANIFEST).rstrip("/")
-    return lambda file: f"{base}/{quote(file)}"
+    return lambda file: f"{address}/{quote(file)}"
 
 
 def _doi_locator(address: str, mirror: str | None) -> Locate:
@@ -248,5 +265,5 @@ def _read(url: str, progress: bool) -> bytes:
 
 def _folder_name(address: str) -> str:
     """Where a dataset goes in the cache: its name there, and something that is the address's alone."""
-    words = re.findall(r"[\w.-]*\w", address.removesuffix(MANIFEST))
+    words = re.findall(r"[\w.-]*\w", address)
     return f"{words[-1]}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""Datasets of textures from elsewhere: each is assembled beside its folder and renamed, so that it is complete or not there."""
+"""Datasets of textures from elsewhere: each is assembled under a hidden name, so that it is complete or not there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from gptex.store.progress import progress as show_progress
 from gptex.store.shard import Compression, Shard, ShardPlan, record, stored_bytes, write_textures
 from gptex.store.source import Source
 
+PART, LOCK = ".part", ".lock"
 OURS = re.compile(r"\.?(manifest\.json|recipe\.toml|README\.md|\d{5,}\.h5)(\.\w+)*")
 
 
@@ -87,47 +88,63 @@ def _sealed(folder: Path, plan: ShardPlan, arrays_sha256: str) -> Shard:
 
 @contextmanager
 def assembled(out: Path, *, keep: bool = False) -> Iterator[Path]:
-    """A folder beside `out`, for this run alone, that becomes `out` at the end of the block.
+    """A hidden folder for this run alone, that becomes `out` at the end of the block.
+
+    An empty folder stays the one that it is: it may be a disk of its own, stand where nothing else may be written, or be
+    the current one. It is filled from within, the manifest last.
 
     Parameters
     ----------
     out : path
         Not there yet, or an empty folder.
     keep : bool
-        Leave what is there after an error, and begin with what was left, also with a dataset in `out` that is not whole; by
-        default nothing is left.
+        Leave what is there after an error, and begin with what was left; by default nothing is left.
 
     Raises
     ------
     DatasetError
         If `out` holds something or is being written by another run.
     """
-    out = out.absolute()
-    part, lock = out.with_name(f".{out.name}.part"), out.with_name(f".{out.name}.lock")
+    out = out.resolve()
+    is_there = out.is_dir()
+    part, lock = (
+        (out / PART, out / LOCK) if is_there else (out.with_name(f".{out.name}{PART}"), out.with_name(f".{out.name}{LOCK}"))
+    )
     try:
+        check_vacant(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=0):
-            if not keep:
-                remove(part)
-            elif (out / MANIFEST).exists() and not part.exists():
-                os.rename(out, part)
-            if out.exists() and (not out.is_dir() or any(out.iterdir())):
-                raise DatasetError(f"{out} holds something: choose a new or empty folder")
-            part.mkdir(exist_ok=True)
             try:
+                check_vacant(out)  # still, now that nobody else writes it
+                if not keep:
+                    remove(part)
+                part.mkdir(exist_ok=True)
                 yield part
+                if is_there:
+                    for path in sorted(part.iterdir(), key=lambda path: path.name == MANIFEST):
+                        os.rename(path, out / path.name)
+                    part.rmdir()
+                else:
+                    os.rename(part, out)
             except BaseException:
                 if not keep:
                     remove(part)
                 raise
-            if out.exists():
-                out.rmdir()
-            os.rename(part, out)
-            lock.unlink(missing_ok=True)
+            finally:
+                with suppress(OSError):  # Windows deletes no open file
+                    lock.unlink()
     except Timeout:
         raise DatasetError(f"{out} is being written by another run: wait for it, or stop it") from None
     except OSError as error:
         raise DatasetError(f"cannot write {error.filename or out}: {error.strerror or error}") from error
+
+
+def check_vacant(out: Path) -> None:
+    """Raise DatasetError unless `out` is not there, or an empty folder."""
+    if out.is_dir() and not any(path.name not in (PART, LOCK) for path in out.iterdir()):
+        return
+    if os.path.lexists(out):
+        raise DatasetError(f"{out} {'holds something' if out.is_dir() else 'is no folder'}: choose a new or empty folder")
 
 
 def remove(folder: Path) -> None:
