@@ -14,6 +14,7 @@ from gptex.recipe import Recipe, Texture, scale_name
 from gptex.store.assemble import store_source
 from gptex.store.layout import SHARD_BYTES
 from gptex.store.manifest import Manifest
+from gptex.store.progress import counted
 from gptex.store.shard import Compression, open_shard
 from gptex.store.source import Source
 from gptex.store.verify import verify
@@ -151,8 +152,8 @@ def _per_class(folder: Path, places: dict[float, list[_Place]], scales: Sequence
             most[scale] = len(places[scale]) // classes
             if not most[scale]:
                 raise DatasetError(
-                    f"{folder} has {len(places[scale])} samples of length scale {scale_name(scale)}, fewer than the {classes} "
-                    "classes that need one"
+                    f"{folder} has {counted(len(places[scale]), 'sample')} of length scale {scale_name(scale)}, fewer than the "
+                    f"{classes} classes that need one"
                 )
     return min(most.values())
 
