@@ -20,7 +20,7 @@ from gptex.recipe.names import check_split
 if TYPE_CHECKING:
     from gptex.recipe.recipe import Recipe
 
-KEPT = 2  # textures' worth of samplers …
+KEPT = 1.5  # textures' worth of samplers …
 KEPT_BYTES = 4 * 2**20  # … or this, for small textures
 
 

@@ -65,8 +65,8 @@ def test_samplers_that_fit_are_set_up_once_and_only_when_needed(set_up):
 
 
 def test_of_samplers_that_do_not_fit_a_cycle_through_the_classes_finds_as_many_as_do(keep, set_up):
-    """Each takes half a texture and a little: three fit into 1.6, and the other five are made again in each cycle."""
-    keep(1.6)
+    """At most half a texture each, two fit. Were the least recently used one dropped, all eight would be made again."""
+    keep(1.1)
     recipe = matern(range(2, 10))
     for index in range(8):
         recipe.texture("train", index)
@@ -74,7 +74,7 @@ def test_of_samplers_that_do_not_fit_a_cycle_through_the_classes_finds_as_many_a
         set_up.clear()
         for index in range(8):
             recipe.texture("train", 8 * cycle + index)
-        assert len(set_up) == 5
+        assert 0 < len(set_up) <= 6
 
 
 def test_the_component_that_changes_slowly_and_a_class_drawn_again_need_no_new_set_up(keep, set_up):
