@@ -29,7 +29,8 @@ def generate(
 ) -> None:
     """Write a dataset into the folder OUT.
 
-    What is already there is kept: the same command goes on after an interruption, and larger counts extend a dataset.
+    What is already there is kept: the same command goes on after an interruption, and larger counts extend a dataset. Shards
+    that are missing or cut short are made again.
 
     \b
     Examples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from gptex.errors import DatasetError, GptexError
 from gptex.recipe import Recipe
 from gptex.store.files import PART, write_text
 from gptex.store.manifest import CARD, MANIFEST, RECIPE, Manifest
-from gptex.store.shard import Shard, begins_as_shard
+from gptex.store.shard import begins_as_shard
 
 LOCK = ".gptex.lock"
 MARK = "# The recipe of the gptex dataset in this folder, which `gptex generate` wrote.\n"  # tells ours from the user's
@@ -97,17 +97,16 @@ def shards_in(out: Path) -> set[Path]:
 
     The latter are shards of this recipe in the folders of their splits; where neither manifest nor recipe can be read, of any.
     """
-    listed: Sequence[Shard] = ()
+    listed: set[Path] = set()
     recipe_sha256 = None
     try:
         manifest = Manifest.read(out)
-        listed, recipe_sha256 = manifest.shards, manifest.recipe_sha256
+        listed, recipe_sha256 = {out / shard.file for shard in manifest.shards}, manifest.recipe_sha256
     except DatasetError:
         with suppress(GptexError):
             recipe_sha256 = hashlib.sha256(Recipe.read(out / RECIPE).to_json().encode()).hexdigest()
-    found = (path for path in out.glob("*/*.h5") if SHARD_NAME.fullmatch(path.name))
-    left = {path for path in found if begins_as_shard(path, path.parent.name, recipe_sha256)}
-    return {out / shard.file for shard in listed} | left
+    others = {path for path in out.glob("*/*.h5") if SHARD_NAME.fullmatch(path.name)} - listed
+    return listed | {path for path in others if begins_as_shard(path, path.parent.name, recipe_sha256)}
 
 
 def check_places(out: Path, files: Iterable[str], shards: set[Path], delete: bool) -> None:

@@ -146,7 +146,7 @@ def generate(
     """Write the dataset of `recipe` into the folder `out`, or what is missing of it there.
 
     A run that was interrupted goes on where it stopped when it is called again, and ends with the same arrays. A folder with
-    the same recipe and smaller counts is extended.
+    the same recipe and smaller counts is extended; shards of it that are missing or cut short are made again.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def generate(
     compression : {"none", "gzip", "lzf"}
         Of the images, one a chunk; without it they lie in one piece, ready to be mapped.
     overwrite : bool
-        Delete the gptex dataset in `out` first, finished or not, whatever its recipe.
+        Delete the gptex dataset in `out` first, finished or not, whatever its recipe; nothing else is deleted.
     progress : bool
         Show on stderr how far it is.
 
@@ -176,7 +176,8 @@ def generate(
     RecipeError
         If the recipe cannot be honoured on its grid or cannot be written down; nothing is written.
     DatasetError
-        If `out` holds something else, another recipe or more textures, is in use or not writable, or the disk is too small.
+        If `out` holds something else, another recipe or more textures, something of the user's has the place of a shard, or
+        `out` is in use or not writable, or the disk is too small.
     GptexError
         If the recipe counts no textures, for values out of range, or if a worker process dies.
 
@@ -244,7 +245,7 @@ def run_shards(
 
 
 def finish(out: Path, recipe: Recipe, shards: list[Shard]) -> Manifest:
-    """Write what comes after the shards, the manifest last."""
+    """Write what comes after the shards, the manifest last; DatasetError if one of them is there no more."""
     for shard in shards:
         if _size(out / shard.file) != shard.bytes:
             raise DatasetError(f"{out / shard.file} was deleted or changed meanwhile: the same command makes it again")

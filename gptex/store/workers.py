@@ -139,7 +139,7 @@ def _answer(calls: IO[bytes], results: IO[bytes]) -> None:
     while True:
         try:
             fn, args, kwargs = pickle.load(calls)
-        except EOFError:
+        except (EOFError, pickle.UnpicklingError):  # the parent has closed the pipe, or gone in the middle of a call
             return
         try:
             answer: tuple[BaseException | None, Any] = (None, fn(*args, **kwargs))
