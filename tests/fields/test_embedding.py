@@ -171,6 +171,12 @@ def test_lines_that_no_torus_resolves_are_refused(shape, width):
         spectrum(shape, PowerSpectrum(power=lined(width)[0]), 2.0, "open", 1e-8)
 
 
+def test_no_line_in_a_table_is_so_narrow_that_it_goes_unseen():
+    rows = ((0.0, 1.0), (0.8, 0.5), (0.8 + 1e-8, 1e8), (0.8 + 2e-8, 0.5), (2.0, 0.0))
+    with pytest.raises(RecipeError, match=r"changes by .* with the size of the torus"):
+        spectrum((24, 20), PowerSpectrum(power=rows), 2.0, "open", 1e-3)
+
+
 @pytest.mark.parametrize("tolerance", [1e-1, 1e-2, 1e-3, 1e-4])
 def test_loss_holds_where_the_covariance_converges_slowly(covariance_of, tolerance):
     x = np.arange(-63.0, 64)
