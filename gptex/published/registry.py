@@ -34,7 +34,7 @@ class Record(BaseModel):
         As the record states them; "not stated" where it does not.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     title: str
     url: Annotated[str, Field(pattern=r"^https?://\S+$")]
@@ -94,7 +94,7 @@ def record(name: str | Path) -> tuple[str, Record]:
         return str(name), known[str(name)]
     path = Path(name)
     if path.suffix == ".toml" and path.is_file():
-        return path.absolute().parent.name if path.name == SOURCE else path.stem, _read(path)
+        return path.resolve().parent.name if path.name == SOURCE else path.stem, _read(path)
     if path.suffix == ".toml":
         raise DatasetError(f"{path} does not exist")
     raise DatasetError(f"there is no published dataset {str(name)!r}: {nearest(str(name), list(known))}")
@@ -118,5 +118,8 @@ def _one_line(error: ValidationError) -> str:
         return f"there is no key {key!r}: {nearest(key, list(Record.model_fields))}"
     if problem["type"] == "missing":
         return f"the key {key!r} is missing"
+    if key == "size":
+        right = 'give the bytes as a whole number, or what the record shows as "386.0 MB"'
+        return f"{key}: {right}, not {problem['input']!r}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key}: {message}, not {problem['input']!r}" if key else message
