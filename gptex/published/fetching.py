@@ -88,7 +88,7 @@ def fetch(
             raise DatasetError(f"{text} is a dataset, not an archive: there is nothing raw to fetch")
         return _fetch_dataset(text, to, mirror, progress)
     short, known = record(name)
-    with _alone(cache_folder() / f".{short}.lock", progress):
+    with _alone(short, progress):
         archive_folder = Path(to).absolute() if raw and to else cache_folder() / "archives" / short
         folder = Path(to).absolute() if to else cache_folder() / short
         if not raw and _is_there(folder, known):
@@ -108,8 +108,9 @@ def fetch(
 
 
 @contextmanager
-def _alone(lock: Path, progress: bool) -> Iterator[None]:
-    """Wait until no other process fetches the same."""
+def _alone(name: str, progress: bool) -> Iterator[None]:
+    """Wait until no other process fetches the same into this cache."""
+    lock = cache_folder() / f".{name}.fetch"
     file = FileLock(lock)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +171,7 @@ def _fetch_dataset(address: str, to: str | Path | None, mirror: str | None, prog
     address = address.removesuffix(MANIFEST).rstrip("/")
     locate = _doi_locator(address, mirror) if address.startswith("doi:") else _url_locator(address)
     folder = Path(to).absolute() if to else cache_folder() / _folder_name(address)
-    with _alone(cache_folder() / f".{_folder_name(address)}.lock", progress):
+    with _alone(_folder_name(address), progress):
         text = _read(locate(MANIFEST), progress)
         manifest = Manifest.parse(text, locate(MANIFEST))
         if (folder / MANIFEST).exists():
