@@ -30,28 +30,42 @@ _HOME = {
     "fetch": "gptex.published",
     "import_legacy": "gptex.published",
     "preview": "gptex.show",
+    "DeviceTextures": "gptex.learn",
+    "RecipeDataset": "gptex.learn",
+    "RecipeStream": "gptex.learn",
+    "ShardShuffle": "gptex.learn",
+    "TextureDataset": "gptex.learn",
+    "open": "gptex.learn",
+    "split": "gptex.learn",
 }
 
 __all__ = [
     "Component",
     "DatasetError",
+    "DeviceTextures",
     "GptexError",
     "MissingExtraError",
     "Recipe",
+    "RecipeDataset",
     "RecipeError",
+    "RecipeStream",
     "Sampler",
+    "ShardShuffle",
     "Texture",
+    "TextureDataset",
     "__version__",
     "combine",
     "fetch",
     "generate",
     "import_legacy",
+    "open",
     "plan",
     "preset",
     "presets",
     "preview",
     "repair",
     "sample",
+    "split",
     "verify",
 ]
 
@@ -59,6 +73,7 @@ if TYPE_CHECKING:
     from gptex.catalog import preset, presets
     from gptex.errors import DatasetError, GptexError, MissingExtraError, RecipeError
     from gptex.fields.sampler import Sampler, sample
+    from gptex.learn import DeviceTextures, RecipeDataset, RecipeStream, ShardShuffle, TextureDataset, open, split
     from gptex.published import combine, fetch, import_legacy
     from gptex.recipe import Component, Recipe, Texture
     from gptex.show import preview

@@ -6,7 +6,7 @@ that carry variance (`gptex.fields.modes`) and turns them into pixels in one of 
 - an inverse real FFT over the torus, cut to the window. Columns of modes without power are never touched, and periodic
   fields on one grid share the transform (`superpose`).
 - for open fields of few modes, products with thin matrices of cosines and sines, which give the window directly however
-  large the torus (`_ThinProducts`).
+  large the torus (`ThinProducts`).
 
 Modes that are their own conjugates (the zero column of the half spectrum, and its Nyquist column for even sizes) are drawn
 with √2 times the amplitude: the real transform keeps the Hermitian half of what stands there, which halves their power.
@@ -74,6 +74,8 @@ class Sampler:
     ----------
     modes : ModeBox
         Those that are drawn, of the grid itself or of a larger torus.
+    products : ThinProducts or None
+        The matrices that turn few modes of an open field into pixels; None where an FFT does.
     loss : float
         Declared error of the covariance at any lag, with the field's variance as unit: a bound, but an estimate for open fields
         of a given power spectrum. Rounding comes on top, of some 1e-7 in float32 and 1e-15 in float64.
@@ -120,7 +122,7 @@ class Sampler:
         std = found.variance / found.multiplicity  # of the real and of the imaginary part of each amplitude, once rooted
         self._std = np.sqrt(std, out=std).astype(self.dtype)
         thin = boundary == "open" and self.modes.thin(self.shape)
-        self._products = _ThinProducts(self.shape, self.modes, self.dtype) if thin else None
+        self.products = ThinProducts(self.shape, self.modes, self.dtype) if thin else None
 
     def __repr__(self) -> str:
         return f"Sampler({self.shape}, {self.kernel}, {self.length_scale:g}, boundary={self.boundary!r}, dtype='{self.dtype}')"
@@ -141,8 +143,8 @@ class Sampler:
 
     def _add_open(self, amplitudes: Amplitudes, total: Field | None, weight: float, standardize: bool) -> Field:
         """`total` plus `weight` times the open field of `amplitudes`; both arrays are used up."""
-        if self._products is not None:
-            return self._products.add(amplitudes, total, weight, standardize)
+        if self.products is not None:
+            return self.products.add(amplitudes, total, weight, standardize)
         field = _inverse(self.modes.torus, self.shape, [(amplitudes, self.modes.cutoff)])
         if standardize:
             field -= field.mean(dtype=np.float64)
@@ -247,7 +249,7 @@ def _power(amplitudes: Amplitudes) -> float:
     return float(np.square(amplitudes.real).sum(dtype=np.float64) + np.square(amplitudes.imag).sum(dtype=np.float64))
 
 
-class _ThinProducts:
+class ThinProducts:
     """Fields of few modes on a torus, in the window at its origin, by a product with one thin matrix an axis."""
 
     def __init__(self, window: Shape, box: ModeBox, dtype: np.dtype[Any]) -> None:

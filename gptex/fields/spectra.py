@@ -15,8 +15,7 @@ import numpy as np
 from gptex.errors import RecipeError
 from gptex.fields.embedding import open_covariance, open_power
 from gptex.fields.kernels import CovarianceKernel, Kernel, PowerSpectrum
-from gptex.fields.modes import Shape as Shape  # noqa: PLC0414  also imported from here
-from gptex.fields.modes import Spectrum
+from gptex.fields.modes import Shape, Spectrum
 from gptex.fields.torus import LARGEST_IMAGE_SHARE, given, periodic
 
 Boundary = Literal["periodic", "open"]

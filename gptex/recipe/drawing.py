@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gptex.errors import RecipeError
+from gptex.fields.modes import Shape
 from gptex.fields.sampler import Precision, Sampler, superpose
-from gptex.fields.spectra import Shape
 from gptex.fields.streams import normals, split_key, stream
 from gptex.recipe.component import Component
 from gptex.recipe.names import check_split

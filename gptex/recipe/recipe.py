@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from gptex.errors import RecipeError, nearest
-from gptex.fields.sampler import check_shape
+from gptex.fields.sampler import Sampler, check_shape
 from gptex.fields.streams import check_seed
 from gptex.recipe.component import Component, Number
 from gptex.recipe.drawing import Samplers, Texture, draw_texture
@@ -174,6 +174,10 @@ class Recipe(Model):
             not a whole number from 0 to 2**63 - 1.
         """
         return draw_texture(self, self._samplers, split, index)
+
+    def sampler(self, component: int, choice: int) -> Sampler:
+        """The sampler of length scale number `choice` of component number `component`; RecipeError as of `texture`."""
+        return self._samplers.get(component, choice)
 
     @cached_property
     def _samplers(self) -> Samplers:

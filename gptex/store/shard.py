@@ -256,7 +256,7 @@ def open_shard(path: Path) -> Iterator[h5py.File]:
                 raise DatasetError(f"{path} has no dataset {missing[0]!r}: it is not a gptex shard")
             yield file
     except OSError as error:
-        raise DatasetError(_damaged(path, error)) from error
+        raise DatasetError(damaged(path, error)) from error
 
 
 def check_shard(path: Path, contents: Contents, plan: ShardPlan) -> str:
@@ -272,10 +272,11 @@ def check_shard(path: Path, contents: Contents, plan: ShardPlan) -> str:
     except DatasetError:
         raise
     except (ValueError, KeyError, RuntimeError, TypeError, AttributeError, MemoryError) as error:  # as HDF5 has it
-        raise DatasetError(_damaged(path, error)) from error
+        raise DatasetError(damaged(path, error)) from error
 
 
-def _damaged(path: Path, error: Exception) -> str:
+def damaged(path: Path, error: Exception) -> str:
+    """What to say of a shard that cannot be read."""
     reason = " ".join(str(error).split())
     return f"{path} is damaged or cut short ({reason}): `{_repair(path)}` makes it again"
 

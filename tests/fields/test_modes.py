@@ -33,7 +33,7 @@ def test_columns_stand_twice_unless_they_are_their_own_conjugates(size, top, exp
 
 @pytest.mark.parametrize("length_scale", [80.0, 140.0])
 def test_the_papers_coarse_fields_are_drawn_by_products(length_scale):
-    assert Sampler((1024, 1024), "squared-exponential", length_scale, boundary="open")._products is not None
+    assert Sampler((1024, 1024), "squared-exponential", length_scale, boundary="open").products is not None
 
 
 @pytest.mark.parametrize(

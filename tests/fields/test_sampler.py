@@ -65,7 +65,7 @@ every_path = pytest.mark.parametrize("path", PATHS)
 def sampler_of(path, dtype="float64"):
     shape, kernel, length_scale, boundary, thin = PATHS[path]
     sampler = Sampler(shape, kernel, length_scale, boundary=boundary, dtype=dtype)
-    assert (sampler._products is not None) == thin, "the case no longer takes the path it is meant for"
+    assert (sampler.products is not None) == thin, "the case no longer takes the path it is meant for"
     return sampler
 
 
@@ -137,7 +137,7 @@ def test_shapes_are_whole_numbers_one_or_in_a_sequence(shape):
 @pytest.mark.parametrize("standardize", [False, True])
 def test_thin_products_give_what_the_fft_of_the_same_modes_gives(path, standardize):
     thin, whole = sampler_of(path), sampler_of(path)
-    whole._products = None
+    whole.products = None
     fields = [superpose([s], [s.draw(stream(2))], standardize=standardize) for s in (thin, whole)]
     np.testing.assert_allclose(*fields, atol=1e-10)
 

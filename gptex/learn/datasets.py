@@ -1,0 +1,345 @@
+"""Datasets for torch: textures of a folder, or of a recipe with no files at all, as (image, target) pairs."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Subset
+
+from gptex.catalog import find_recipe
+from gptex.errors import GptexError, MissingExtraError
+from gptex.recipe import Recipe
+from gptex.recipe.names import check_split
+from gptex.store.reader import Batch, SplitReader
+from gptex.store.source import Contents
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Target = Literal["label", "scales", "both"]
+Item = tuple[Any, Any]  # whatever the transforms make of an image and its target
+
+
+class LabelledTextures(Dataset[Item]):
+    """What the datasets have in common: items, classes, and a look at them. Subclasses say how textures are read.
+
+    An item is a pair: the image, a float32 tensor of shape (1, *shape), and its target: by default the label, an int; with
+    target "scales" the length scales in pixels, a float32 tensor with one number a component; with "both" a dict of
+    `label` and `scales`. Indices may be negative, as of a list.
+
+    Attributes
+    ----------
+    contents : Recipe or Source
+        What the dataset is.
+    split : str
+    """
+
+    def __init__(
+        self,
+        contents: Contents,
+        split: str,
+        transform: Callable[[Any], Any] | None,
+        target_transform: Callable[[Any], Any] | None,
+        target: Target,
+    ) -> None:
+        if target not in ("label", "scales", "both"):
+            raise GptexError(f"target is label, scales or both, not {target!r}")
+        self.contents, self.split = contents, split
+        self.transform, self.target_transform, self.target = transform, target_transform, target
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        """The textures at `indices` as arrays, in the dataset's own dtype and without transforms."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> Item:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Item]:
+        """The items at `indices`; a DataLoader asks for a batch in this way, and what lies together is read together."""
+        batch = self.read([operator.index(index) for index in indices])
+        images = torch.from_numpy(batch.images.astype(np.float32, copy=False))[:, None]
+        scales = torch.from_numpy(batch.length_scales.astype(np.float32))
+        return [self._item(*texture) for texture in zip(images, batch.labels.tolist(), scales, strict=True)]
+
+    def _item(self, image: torch.Tensor, label: int, scales: torch.Tensor) -> Item:
+        target = {"label": label, "scales": scales, "both": {"label": label, "scales": scales}}[self.target]
+        return (
+            self.transform(image) if self.transform else image,
+            self.target_transform(target) if self.target_transform else target,
+        )
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe the textures were drawn from; None for textures from elsewhere."""
+        return self.contents if isinstance(self.contents, Recipe) else None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of labels."""
+        return self.contents.classes
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """Label of each class by name."""
+        return {name: label for label, name in enumerate(self.classes)}
+
+    @property
+    def targets(self) -> list[int]:
+        """Label of each item."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels of each axis of an image, without the channel."""
+        return self.contents.shape
+
+    def _where(self) -> str:
+        """Where the textures are, for people."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        shape = " × ".join(map(str, self.shape))
+        names = ", ".join(self.classes[:8]) + (", …" if len(self.classes) > 8 else "")
+        return (
+            f"{type(self).__name__} {self.contents.name!r}, split {self.split!r}\n"
+            f"    {len(self)} textures of {shape} pixels, {self._where()}\n"
+            f"    {len(self.classes)} classes: {names}\n"
+            f"    target: {self.target}"
+        )
+
+    def plot(self, index: int) -> Figure:
+        """A picture of one texture, before transforms; of a 3-D one the middle slice of the first axis.
+
+        Raises
+        ------
+        MissingExtraError
+            Without matplotlib.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise MissingExtraError(
+                "plots need matplotlib, which the extra gptex[plot] brings: pip install matplotlib"
+            ) from None
+        batch = self.read([index])
+        image = batch.images[0].astype(np.float32)
+        figure = Figure(layout="constrained")
+        axes = figure.subplots()
+        if image.ndim == 1:
+            axes.plot(image, color="black", linewidth=0.8)
+        else:
+            axes.imshow(image[len(image) // 2] if image.ndim == 3 else image, cmap="gray")
+            axes.set_axis_off()
+        label = int(batch.labels[0])
+        axes.set_title(f"{self.split} {index}, label {label}: {self.classes[label]}")
+        return figure
+
+
+class TextureDataset(LabelledTextures):
+    """The textures of one split of a dataset folder, generated, fetched, imported or combined.
+
+    Works with any number of DataLoader workers, however they are started: shards are opened in the process that reads them,
+    a bounded number at a time, and a pickle of the dataset is small.
+
+    Parameters
+    ----------
+    path : path
+        The dataset's folder.
+    split : str
+    transform, target_transform : callable, optional
+        Of the image and of the target.
+    target : {"label", "scales", "both"}
+        See `LabelledTextures`.
+
+    Raises
+    ------
+    DatasetError
+        If there is no dataset; when items are read, if a shard is missing, damaged or another one than in the manifest.
+    GptexError
+        If it has no such split; the message lists those it has.
+    IndexError
+        For an index out of range.
+
+    Examples
+    --------
+    >>> import gptex, tempfile
+    >>> component = gptex.Component(name="only", length_scales=[2, 4])
+    >>> recipe = gptex.Recipe(name="small", shape=[32, 32], components=[component], splits={"train": 3})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = gptex.generate(recipe, folder, workers=1, progress=False)
+    ...     dataset = TextureDataset(folder)
+    ...     image, label = dataset[1]
+    >>> image.shape, label, dataset.targets
+    (torch.Size([1, 32, 32]), 1, [0, 1, 0, 1, 0, 1])
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        split: str = "train",
+        transform: Callable[[Any], Any] | None = None,
+        target_transform: Callable[[Any], Any] | None = None,
+        target: Target = "label",
+    ) -> None:
+        self.reader = SplitReader(path, split)
+        super().__init__(self.reader.contents, split, transform, target_transform, target)
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        """The textures at `indices` as arrays, in the dataset's own dtype and without transforms."""
+        return self.reader.read(indices)
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    @property
+    def targets(self) -> list[int]:
+        """Label of each item."""
+        return [int(label) for label in self.reader.labels]
+
+    def _where(self) -> str:
+        return f"in {len(self.reader.shards)} shards in {self.reader.folder}"
+
+
+class RecipeDataset(LabelledTextures):
+    """The textures of a recipe, drawn when they are asked for, with no files: the same that `gptex generate` would write.
+
+    Parameters
+    ----------
+    recipe : Recipe, str or path
+        Or the name of a preset, or the path of a recipe's file.
+    split : str
+    transform, target_transform : callable, optional
+        Of the image and of the target.
+    target : {"label", "scales", "both"}
+        See `LabelledTextures`.
+    length : int, optional
+        Number of items, if not what the recipe counts: a split has as many textures as one likes, and a longer one begins
+        with the shorter.
+
+    Raises
+    ------
+    GptexError
+        If there is no such recipe, or neither it nor `length` says how many textures there are.
+    IndexError
+        For an index out of range.
+
+    Examples
+    --------
+    >>> dataset = RecipeDataset("golkar-cranmer-2018", length=8)
+    >>> len(dataset), dataset.classes[dataset[5][1]]
+    (8, '10-80')
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe | str | Path,
+        split: str = "train",
+        transform: Callable[[Any], Any] | None = None,
+        target_transform: Callable[[Any], Any] | None = None,
+        target: Target = "label",
+        *,
+        length: int | None = None,
+    ) -> None:
+        found = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
+        check_split(split)
+        if length is None and split not in found.splits:
+            counted = f"it counts {', '.join(found.splits)}" if found.splits else "it counts no textures"
+            raise GptexError(f"recipe {found.name!r} does not count split {split!r} ({counted}): give length=")
+        self._length = found.count(split) if length is None else operator.index(length)
+        if self._length < 0:
+            raise GptexError(f"a dataset has at least no textures, not {self._length}")
+        super().__init__(found, split, transform, target_transform, target)
+        self._recipe = found
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        """The textures at `indices` as arrays, in the recipe's dtype and without transforms."""
+        return draw(self._recipe, self.split, [_in_range(index, len(self), self.split) for index in indices])
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def targets(self) -> list[int]:
+        """Label of each item."""
+        return [index % self._recipe.n_classes for index in range(len(self))]
+
+    def _where(self) -> str:
+        return "drawn when they are asked for"
+
+
+def draw(recipe: Recipe, split: str, indices: Sequence[int]) -> Batch:
+    """The textures of a recipe at `indices` as arrays."""
+    textures = [recipe.texture(split, index) for index in indices]
+    images = np.stack([texture.image for texture in textures]) if textures else np.empty((0, *recipe.shape), recipe.dtype)
+    scales = np.array([texture.length_scales for texture in textures], np.float64).reshape(len(textures), -1)
+    return Batch(images, np.array([texture.label for texture in textures], np.int64), scales)
+
+
+def _in_range(index: int, length: int, split: str) -> int:
+    if not -length <= index < length:
+        raise IndexError(f"there is no texture {index}: split {split!r} has {length}")
+    return index % length
+
+
+def open(source: Recipe | str | Path, split: str = "train", **options: Any) -> LabelledTextures:
+    """The dataset of `source`: a `TextureDataset` of a folder, a `RecipeDataset` of a recipe, its file or a preset.
+
+    Parameters
+    ----------
+    source : path, str or Recipe
+    split : str
+    **options
+        Of the dataset.
+
+    Raises
+    ------
+    GptexError
+        If there is no such source, and as the dataset.
+    """
+    if not isinstance(source, Recipe) and Path(source).is_dir():
+        return TextureDataset(source, split, **options)
+    return RecipeDataset(source, split, **options)
+
+
+def split(dataset: LabelledTextures, parts: Mapping[str, float], seed: int = 0) -> dict[str, Subset[Item]]:
+    """Cut a dataset into disjoint parts at random, each with the classes in the same proportions.
+
+    Parameters
+    ----------
+    dataset : LabelledTextures
+    parts : dict of str to float
+        Share of each part, 1 in all at most.
+    seed : int
+        The same seed cuts in the same way.
+
+    Returns
+    -------
+    dict of str to Subset
+        Items in the order of the dataset. Counts are rounded so that no item is lost when the shares add up to 1.
+
+    Raises
+    ------
+    GptexError
+        For shares that are negative or more than 1 in all.
+    """
+    shares = list(parts.values())
+    if not shares or min(shares) < 0 or sum(shares) > 1 + 1e-9:
+        raise GptexError(f"the shares of the parts are positive and 1 in all at most, not {dict(parts)}")
+    targets = np.array(dataset.targets)
+    random = np.random.default_rng(seed)
+    bounds = np.concatenate([[0], np.cumsum(shares)])
+    chosen: dict[str, list[int]] = {name: [] for name in parts}
+    for label in np.unique(targets):
+        members = random.permutation(np.flatnonzero(targets == label))
+        cuts = np.round(bounds * len(members) - 1e-9).astype(int)
+        for name, first, last in zip(parts, cuts, cuts[1:], strict=False):
+            chosen[name] += members[first:last].tolist()
+    return {name: Subset(dataset, sorted(indices)) for name, indices in chosen.items()}
