@@ -84,7 +84,7 @@ class _ByteLog(_Log):
 
     def _line(self, seconds: float) -> str:
         of = f" of {human_bytes(self.total)}" if self.total else ""
-        return f"{human_bytes(self.done + self.size)}{of}, {self.size / seconds / 1e6:.0f} MB/s"
+        return f"{human_bytes(self.done + self.size)}{of}, {human_bytes(self.size / seconds)}/s"
 
 
 class _Bar:
