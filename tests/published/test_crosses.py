@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -153,7 +154,7 @@ def test_the_sum_is_taken_in_float64_and_stored_as_asked(dtype, imported, tmp_pa
 def test_samples_may_be_generated_in_any_shape_and_split(shape, tmp_path):
     field = Component(name="field", length_scales=[2, 3, 4, 5])
     recipe = Recipe(name="samples", shape=shape, components=[field], standardize=True, splits={"train": 2, "other": 5})
-    generate(recipe, tmp_path / "samples", workers=1, shard_size=3 * recipe.texture_bytes, progress=False)
+    generate(recipe, tmp_path / "samples", executor=ThreadPoolExecutor(1), shard_size=3 * recipe.texture_bytes, progress=False)
     manifest, there = read(tmp_path / "samples", "other")
     fields = {}
     for image, (scale,) in zip(there["images"], there["length_scales"].tolist(), strict=True):
