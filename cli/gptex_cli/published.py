@@ -122,5 +122,5 @@ def _report(folder: Path, manifest: Manifest) -> None:
         for label, count in enumerate(counts):
             scales = " and ".join(map(scale_name, contents.length_scales(label)))
             click.echo(f"  label {label}: {counted(count, 'texture')} of {scales} pixels")
-    if manifest.source and (left_out := manifest.source.origin.get("left_out")):
-        click.echo(f"left out: {', '.join(left_out)}")
+    if manifest.source and (left_out := manifest.source.facts().get("left out")):
+        click.echo(f"left out: {left_out}")

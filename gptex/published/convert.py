@@ -11,7 +11,7 @@ from gptex.store.assemble import store_source
 from gptex.store.layout import SHARD_BYTES
 from gptex.store.manifest import Manifest
 from gptex.store.shard import Compression
-from gptex.store.source import Source
+from gptex.store.source import Source, printable
 
 MOST_NAMES = 20  # of files that were left out
 
@@ -61,11 +61,11 @@ def import_legacy(
         position = {label: n for n, label in enumerate(legacy.classes)}  # labels here are counted from 0 without gaps
         try:
             source = Source(
-                name=name or _text(path.resolve().stem) or "images",
+                name=name or printable(path.resolve().stem) or "images",
                 shape=legacy.shape,
                 dtype=legacy.dtype.name,
                 class_scales=tuple(legacy.classes.values()),
-                origin={"file": _text(path.resolve().name), **(origin or {}), "left_out": _names(legacy.left_out)},
+                origin={"file": printable(path.resolve().name), **(origin or {}), "left_out": _names(legacy.left_out)},
             )
         except RecipeError as error:
             raise DatasetError(f"{path}: {error}") from None
@@ -77,10 +77,4 @@ def import_legacy(
 def _names(files: tuple[str, ...]) -> list[str]:
     """The names of files for people, the first of them if there are many."""
     rest = len(files) - MOST_NAMES
-    return [_text(file) for file in files[:MOST_NAMES]] + ([f"{rest} more"] if rest > 0 else [])
-
-
-def _text(name: str) -> str:
-    """A file's name as text that can be printed and stored; not all names are."""
-    text = name.encode(errors="backslashreplace").decode()
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return [printable(file) for file in files[:MOST_NAMES]] + ([f"{rest} more"] if rest > 0 else [])

@@ -94,7 +94,7 @@ def record(name: str | Path) -> tuple[str, Record]:
         return str(name), known[str(name)]
     path = Path(name)
     if path.suffix == ".toml" and path.is_file():
-        return path.resolve().parent.name if path.name == SOURCE else path.stem, _read(path)
+        return (path.resolve().parent.name if path.name == SOURCE else "") or path.stem, _read(path)
     if path.suffix == ".toml":
         raise DatasetError(f"{path} does not exist")
     raise DatasetError(f"there is no published dataset {str(name)!r}: {nearest(str(name), list(known))}")

@@ -78,7 +78,8 @@ class Source(Model):
 
     def facts(self) -> dict[str, str]:
         """Where the textures come from, for people: what is said of it, in words."""
-        return {key.replace("_", " "): _text(value) for key, value in self.origin.items() if value not in ("", [], None)}
+        told = {key: value for key, value in self.origin.items() if value not in ("", [], None)}
+        return {printable(key.replace("_", " ")): printable(_text(value)) for key, value in told.items()}
 
     def to_json(self) -> str:
         """The source as JSON, the same for equal sources."""
@@ -89,6 +90,15 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{key.replace('_', ' ')} {_text(each)}" for key, each in value.items() if each not in ("", [], None))
     return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def printable(text: str) -> str:
+    """A text on one line without control characters, which names of files and other people's manifests may have.
+
+    >>> printable("two\\nlines")
+    'two\\\\nlines'
+    """
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 Contents = Recipe | Source  # what a dataset is

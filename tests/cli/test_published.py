@@ -144,6 +144,16 @@ def test_info_tells_counts_and_source(brought, done):
     assert data["textures"] == 10
 
 
+def test_what_others_wrote_into_a_manifest_is_told_on_one_line(brought, done):
+    path = brought / "manifest.json"
+    data = json.loads(path.read_bytes())
+    data["source"]["origin"] = {"left_out": 5, "note\n": "\x1b[2J\nname  evil", "deep": [[["\r"]]]}
+    path.write_text(json.dumps(data), encoding="utf-8")
+    told = done("info", brought)
+    assert all(line.isprintable() for line in told.splitlines())
+    assert r"\x1b[2J\nname  evil" in told
+
+
 def test_preview_draws_it(brought, done, tmp_path):
     done("preview", brought, "-o", "picture.png", "--columns", "2")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
