@@ -1,14 +1,19 @@
 """Reading a split: any textures of it, in any order, from whichever shards hold them, by any number of processes.
 
-A shard is opened when it is first needed, in the process that needs it, and only so many stay open. Uncompressed images are
-mapped into memory; of compressed ones whole chunks are read. What cannot be read is an error: nothing is ever made up.
+A shard is opened when it is first needed, in the process that needs it, and only so many stay open. Of uncompressed images
+the bytes are read where they lie; of compressed ones whole chunks are. What cannot be read is an error: nothing is made up,
+and a file that is cut short meanwhile does not crash the process, as it would were it mapped into memory.
 """
 
 from __future__ import annotations
 
+import io
+import operator
 import os
-from collections import OrderedDict
+import sys
+import threading
 from collections.abc import Sequence
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +25,12 @@ from gptex.errors import DatasetError, GptexError
 from gptex.recipe import Recipe
 from gptex.store.manifest import Manifest
 from gptex.store.shard import Shard, damaged, open_shard
+from gptex.store.source import Contents
 
-MOST_OPEN = 32  # shards: a map holds a file descriptor, and systems allow as few as 256
+MOST_OPEN = 128  # shards, or this share of the files that the system lets a process open
+SHARE = 1 / 8
+OF_A_PROCESS = ("_process", "_open", "labels")  # attributes that do not go with a pickle
+HDF5_ERRORS = (ValueError, KeyError, RuntimeError, TypeError, AttributeError, MemoryError)  # of damaged files
 
 
 class Batch(NamedTuple):
@@ -38,12 +47,18 @@ class Batch(NamedTuple):
     labels: npt.NDArray[np.int64]
     length_scales: npt.NDArray[np.float64]
 
+    @classmethod
+    def of(cls, contents: Contents, images: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> Batch:
+        """A batch of the images with these labels."""
+        table = [contents.length_scales(label) for label in labels.tolist()]
+        return cls(images, labels, np.array(table, np.float64).reshape(len(labels), len(contents.length_scales(0))))
+
 
 class SplitReader:
     """The textures of one split of a dataset, to be read by index.
 
-    Reading is safe in several processes, however they were started, but not in several threads at once. A pickle of it is
-    small: it holds no data and no open files.
+    Any number of processes, however they were started, and threads may read at once. A pickle of it is small: it holds no
+    data and no open files.
 
     Parameters
     ----------
@@ -54,7 +69,6 @@ class SplitReader:
     Attributes
     ----------
     folder : Path
-    manifest : Manifest
     contents : Recipe or Source
     split : str
     shards : list of Shard
@@ -68,26 +82,27 @@ class SplitReader:
         If it has no such split; the message lists those it has.
     """
 
+    _process: int | None = None  # that opened what is open
+
     def __init__(self, path: str | Path, split: str) -> None:
+        manifest = Manifest.read(path)
+        if split not in manifest.splits:
+            raise GptexError(f"{path} has no split {split!r}: there are {', '.join(manifest.splits)}")
         self.folder = Path(path).absolute()
-        self.manifest = Manifest.read(self.folder)
-        self.contents = self.manifest.contents
-        if split not in self.manifest.splits:
-            raise GptexError(f"{path} has no split {split!r}: there are {', '.join(self.manifest.splits)}")
+        self.contents = manifest.contents
         self.split = split
-        self.shards = sorted((shard for shard in self.manifest.shards if shard.split == split), key=lambda shard: shard.first)
+        self.shards = sorted((shard for shard in manifest.shards if shard.split == split), key=lambda shard: shard.first)
         self._starts = np.array([shard.first for shard in self.shards])
-        self._open: OrderedDict[int, _OpenShard] = OrderedDict()
-        self._process = os.getpid()
+        self._length = manifest.splits[split].textures
 
     def __len__(self) -> int:
-        return self.manifest.splits[self.split].textures
+        return self._length
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": OrderedDict()}  # a file that is open here is not open elsewhere
+        return {name: value for name, value in self.__dict__.items() if name not in OF_A_PROCESS}
 
     def read(self, indices: Sequence[int]) -> Batch:
-        """The textures at `indices`, in this order; those of one shard are read together.
+        """The textures at `indices`, in this order; those that lie together are read together.
 
         Raises
         ------
@@ -96,23 +111,18 @@ class SplitReader:
         DatasetError
             If a shard is missing, damaged or another one than in the manifest.
         """
-        index = np.asarray(indices, dtype=np.int64)
-        if index.size and not (-len(self) <= index.min() and index.max() < len(self)):
-            wrong = next(i for i in index.tolist() if not -len(self) <= i < len(self))
-            raise IndexError(f"there is no texture {wrong}: split {self.split!r} has {len(self)}")
-        index = np.where(index < 0, index + len(self), index)
+        index = np.array(positions(indices, len(self), self.split), np.int64)
         places = np.searchsorted(self._starts, index, side="right") - 1
         images = np.empty((len(index), *self.contents.shape), self.contents.dtype)
         labels = np.empty(len(index), np.int64)
         for place in np.unique(places).tolist():
             rows = np.flatnonzero(places == place)
-            shard, at = self._shard(place), index[rows] - self.shards[place].first
+            shard, at = self._shard(place), index[rows] - self._starts[place]
             shard.read_into(images, rows, at)
             labels[rows] = shard.labels[at]
-        table = [self.contents.length_scales(label) for label in labels.tolist()]
-        return Batch(images, labels, np.array(table, np.float64).reshape(len(index), -1))
+        return Batch.of(self.contents, images, labels)
 
-    @property
+    @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
         """Label of each texture of the split, shape (n,)."""
         if isinstance(self.contents, Recipe):
@@ -121,35 +131,76 @@ class SplitReader:
 
     def _shard(self, place: int) -> _OpenShard:
         if self._process != os.getpid():  # a fork: what the parent has open is the parent's
-            self._open, self._process = OrderedDict(), os.getpid()
-        if place in self._open:
-            self._open.move_to_end(place)
-        else:
-            while len(self._open) >= MOST_OPEN:
-                self._open.popitem(last=False)
-            self._open[place] = _OpenShard(self.folder / self.shards[place].file, self.shards[place])
-        return self._open[place]
+            self._open = lru_cache(_most_open())(partial(_OpenShard, self.folder, self.contents))
+            self._process = os.getpid()
+        return self._open(self.shards[place])
+
+
+def _most_open() -> int:
+    """How many shards to keep open: each takes a file descriptor."""
+    if sys.platform == "win32":
+        return MOST_OPEN
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_OPEN if limit == resource.RLIM_INFINITY else min(MOST_OPEN, max(1, int(SHARE * limit)))
+
+
+def positions(indices: Sequence[int], length: int, split: str) -> list[int]:
+    """Indices of a list of `length`, perhaps negative, as ints from 0; IndexError for one out of range."""
+    found = [operator.index(index) for index in indices]
+    for index in found:
+        if not -length <= index < length:
+            raise IndexError(f"there is no texture {index}: split {split!r} has {length}")
+    return [index % length for index in found]
 
 
 class _OpenShard:
-    """A shard open for reading: its labels in memory, its images mapped or, if they are compressed, in HDF5."""
+    """A shard open for reading, with its labels in memory. It is closed when nobody has it any more."""
 
-    def __init__(self, path: Path, shard: Shard) -> None:
-        with open_shard(path) as file:
-            images = file["images"]
-            first = file["index"][0]
-            if path.stat().st_size != shard.bytes or (file.attrs.get("split"), first) != (shard.split, shard.first):
-                raise DatasetError(damaged(path, ValueError("it is another file than in the manifest")))
-            self.labels: npt.NDArray[np.int64] = file["labels"][()]
-            offset = images.id.get_offset()
-            mapped = None if offset is None else np.memmap(path, images.dtype, "r", offset, images.shape)
-        self._path = path
-        self._images: Any = h5py.File(path, "r", locking=False)["images"] if mapped is None else mapped
+    _file: io.FileIO | None = None  # of uncompressed images
+    _images: h5py.Dataset = None  # compressed ones
+
+    def __init__(self, folder: Path, contents: Contents, shard: Shard) -> None:
+        self._path = folder / shard.file
+        self._lock = threading.Lock()  # from one's place in the file to what one reads there
+        try:
+            with open_shard(self._path) as file:
+                images, dtype = file["images"], np.dtype(contents.dtype).newbyteorder("<")
+                if (images.shape, images.dtype) != ((shard.count, *contents.shape), dtype):
+                    raise ValueError(f"it has images of shape {images.shape} and type {images.dtype}")
+                if file.attrs.get("arrays_sha256") != shard.arrays_sha256 or self._path.stat().st_size != shard.bytes:
+                    raise ValueError("it is another file than in the manifest")
+                self.labels: npt.NDArray[np.int64] = file["labels"][()]
+                self._offset: int | None = images.id.get_offset()
+            if self._offset is None:
+                self._images = h5py.File(self._path, "r", locking=False, rdcc_nbytes=0)["images"]
+            else:
+                self._file = self._path.open("rb", buffering=0)
+        except (*HDF5_ERRORS, OSError) as error:
+            raise DatasetError(damaged(self._path, error)) from error
+
+    def __del__(self) -> None:
+        if self._file:
+            self._file.close()
 
     def read_into(self, images: npt.NDArray[Any], rows: npt.NDArray[np.int64], at: npt.NDArray[np.int64]) -> None:
-        """Copy the images `at` these places of the shard to these `rows` of `images`."""
+        """Read the images `at` these places of the shard into these `rows` of `images`, runs of them in one go."""
+        ends = np.flatnonzero((np.diff(rows) != 1) | (np.diff(at) != 1)) + 1
         try:
-            for row, i in zip(rows.tolist(), at.tolist(), strict=True):
-                images[row] = self._images[i]
-        except (OSError, RuntimeError) as error:
+            for run, start in zip(np.split(rows, ends), at[[0, *ends]].tolist(), strict=True):
+                self._read(images[run[0] : run[-1] + 1], start)
+        except (*HDF5_ERRORS, OSError) as error:
             raise DatasetError(damaged(self._path, error)) from error
+
+    def _read(self, images: npt.NDArray[Any], start: int) -> None:
+        if self._file is None or self._offset is None:
+            self._images.read_direct(images, np.s_[start : start + len(images)])
+            return
+        rest = images.reshape(-1).view(np.uint8).data
+        with self._lock:
+            self._file.seek(self._offset + start * images[0].nbytes)
+            while rest:
+                if not (size := self._file.readinto(rest)):
+                    raise OSError("it ends too early")
+                rest = rest[size:]
