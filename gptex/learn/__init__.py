@@ -4,13 +4,14 @@ from gptex.errors import MissingExtraError
 
 try:
     import torch  # noqa: F401
-except ImportError:
+except ModuleNotFoundError:
     raise MissingExtraError(
         "datasets to learn from need torch, which the extra gptex[torch] brings: pip install torch"
     ) from None
 
-from gptex.learn.datasets import LabelledTextures, RecipeDataset, TextureDataset, open, split
+from gptex.learn.datasets import LabelledTextures, RecipeDataset, TextureDataset, open
 from gptex.learn.device import DeviceBatch, DeviceTextures
+from gptex.learn.parts import split
 from gptex.learn.shuffle import ShardShuffle
 from gptex.learn.stream import RecipeStream
 

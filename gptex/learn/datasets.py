@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset
 
 from gptex.catalog import find_recipe
 from gptex.errors import GptexError, MissingExtraError
 from gptex.recipe import Recipe
 from gptex.recipe.names import check_split
-from gptex.store.reader import Batch, SplitReader
+from gptex.store.reader import Batch, SplitReader, positions
 from gptex.store.source import Contents
 
 if TYPE_CHECKING:
@@ -63,10 +63,13 @@ class LabelledTextures(Dataset[Item]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Item]:
-        """The items at `indices`; a DataLoader asks for a batch in this way, and what lies together is read together."""
-        batch = self.read([operator.index(index) for index in indices])
-        images = torch.from_numpy(batch.images.astype(np.float32, copy=False))[:, None]
-        scales = torch.from_numpy(batch.length_scales.astype(np.float32))
+        """The items at `indices`; a DataLoader asks for a batch in this way, and what lies together is read together.
+
+        They share their memory: whoever keeps a few of many keeps a `clone` of them.
+        """
+        batch = self.read(indices)
+        images = torch.from_numpy(batch.images).float()[:, None]
+        scales = torch.from_numpy(batch.length_scales).float()
         return [self._item(*texture) for texture in zip(images, batch.labels.tolist(), scales, strict=True)]
 
     def _item(self, image: torch.Tensor, label: int, scales: torch.Tensor) -> Item:
@@ -202,10 +205,11 @@ class TextureDataset(LabelledTextures):
     @property
     def targets(self) -> list[int]:
         """Label of each item."""
-        return [int(label) for label in self.reader.labels]
+        return cast("list[int]", self.reader.labels.tolist())
 
     def _where(self) -> str:
-        return f"in {len(self.reader.shards)} shards in {self.reader.folder}"
+        count = len(self.reader.shards)
+        return f"in {count} shard{'s' * (count > 1)} in {self.reader.folder}"
 
 
 class RecipeDataset(LabelledTextures):
@@ -261,7 +265,11 @@ class RecipeDataset(LabelledTextures):
 
     def read(self, indices: Sequence[int]) -> Batch:
         """The textures at `indices` as arrays, in the recipe's dtype and without transforms."""
-        return draw(self._recipe, self.split, [_in_range(index, len(self), self.split) for index in indices])
+        recipe, found = self._recipe, positions(indices, len(self), self.split)
+        images = np.empty((len(found), *recipe.shape), recipe.dtype)
+        for row, index in enumerate(found):
+            images[row] = recipe.texture(self.split, index).image
+        return Batch.of(recipe, images, np.array(found, np.int64) % recipe.n_classes)
 
     def __len__(self) -> int:
         return self._length
@@ -273,20 +281,6 @@ class RecipeDataset(LabelledTextures):
 
     def _where(self) -> str:
         return "drawn when they are asked for"
-
-
-def draw(recipe: Recipe, split: str, indices: Sequence[int]) -> Batch:
-    """The textures of a recipe at `indices` as arrays."""
-    textures = [recipe.texture(split, index) for index in indices]
-    images = np.stack([texture.image for texture in textures]) if textures else np.empty((0, *recipe.shape), recipe.dtype)
-    scales = np.array([texture.length_scales for texture in textures], np.float64).reshape(len(textures), -1)
-    return Batch(images, np.array([texture.label for texture in textures], np.int64), scales)
-
-
-def _in_range(index: int, length: int, split: str) -> int:
-    if not -length <= index < length:
-        raise IndexError(f"there is no texture {index}: split {split!r} has {length}")
-    return index % length
 
 
 def open(source: Recipe | str | Path, split: str = "train", **options: Any) -> LabelledTextures:
@@ -307,39 +301,3 @@ def open(source: Recipe | str | Path, split: str = "train", **options: Any) -> L
     if not isinstance(source, Recipe) and Path(source).is_dir():
         return TextureDataset(source, split, **options)
     return RecipeDataset(source, split, **options)
-
-
-def split(dataset: LabelledTextures, parts: Mapping[str, float], seed: int = 0) -> dict[str, Subset[Item]]:
-    """Cut a dataset into disjoint parts at random, each with the classes in the same proportions.
-
-    Parameters
-    ----------
-    dataset : LabelledTextures
-    parts : dict of str to float
-        Share of each part, 1 in all at most.
-    seed : int
-        The same seed cuts in the same way.
-
-    Returns
-    -------
-    dict of str to Subset
-        Items in the order of the dataset. Counts are rounded so that no item is lost when the shares add up to 1.
-
-    Raises
-    ------
-    GptexError
-        For shares that are negative or more than 1 in all.
-    """
-    shares = list(parts.values())
-    if not shares or min(shares) < 0 or sum(shares) > 1 + 1e-9:
-        raise GptexError(f"the shares of the parts are positive and 1 in all at most, not {dict(parts)}")
-    targets = np.array(dataset.targets)
-    random = np.random.default_rng(seed)
-    bounds = np.concatenate([[0], np.cumsum(shares)])
-    chosen: dict[str, list[int]] = {name: [] for name in parts}
-    for label in np.unique(targets):
-        members = random.permutation(np.flatnonzero(targets == label))
-        cuts = np.round(bounds * len(members) - 1e-9).astype(int)
-        for name, first, last in zip(parts, cuts, cuts[1:], strict=False):
-            chosen[name] += members[first:last].tolist()
-    return {name: Subset(dataset, sorted(indices)) for name, indices in chosen.items()}

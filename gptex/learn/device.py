@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from gptex.catalog import find_recipe
-from gptex.errors import GptexError
+from gptex.errors import GptexError, RecipeError
 from gptex.fields.modes import ModeBox, Shape
 from gptex.fields.sampler import Sampler
 from gptex.fields.streams import normals, split_key, stream
 from gptex.recipe import Recipe
 from gptex.recipe.names import check_split
+from gptex.store.reader import positions
 from gptex.store.workers import available_cores
 
 
@@ -75,15 +77,19 @@ class DeviceTextures:
         length: int | None = None,
     ) -> None:
         self.recipe = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
-        self.split, self.device, self.batch_size = check_split(split), torch.device(device), operator.index(batch_size)
+        self.split, self.batch_size = check_split(split), operator.index(batch_size)
         if length is None and split not in self.recipe.splits:
             raise GptexError(f"recipe {self.recipe.name!r} does not count split {split!r}: give length=")
         self._length = self.recipe.count(split) if length is None else operator.index(length)
         if self.batch_size < 1 or self._length < 0:
             raise GptexError(f"a batch has at least one texture, not {batch_size}, and length is at least 0, not {length}")
+        try:
+            self.device = torch.zeros(1, device=device).device
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0]
+            raise GptexError(f"cannot use device {str(device)!r} ({reason}): device='cpu' draws on the processor") from None
         self._samplers: dict[tuple[int, int], Sampler] = {}
         self._matrices: dict[tuple[int, int], list[torch.Tensor]] = {}
-        self._threads = ThreadPoolExecutor(available_cores())  # for the noise
 
     def __len__(self) -> int:
         """Number of batches."""
@@ -94,43 +100,57 @@ class DeviceTextures:
             yield self.batch(range(first, min(first + self.batch_size, self._length)))
 
     def batch(self, indices: Sequence[int]) -> DeviceBatch:
-        """The textures at `indices`, which are those of the split whatever its length."""
-        recipe = self.recipe
-        labels = [index % recipe.n_classes for index in indices]
-        real = torch.float64 if recipe.dtype == "float64" else torch.float32
-        images = torch.zeros((len(labels), *recipe.shape), dtype=real, device=self.device)
-        for number, component in enumerate(recipe.components):
-            by_choice: dict[int, list[int]] = {}
-            for row, label in enumerate(labels):
-                by_choice.setdefault(recipe.choices(label)[number], []).append(row)
-            for choice, rows in by_choice.items():
-                fields = self._fields(number, choice, [indices[row] for row in rows])
-                if recipe.standardize:
-                    fields = _standardized(fields)
-                images[rows] += component.weight * fields
-        if recipe.noise_std:
-            noise = [normals(self._stream(index, len(recipe.components)), recipe.shape, str(real)[6:]) for index in indices]
-            images += recipe.noise_std * torch.from_numpy(np.stack(noise)).to(self.device)
+        """The textures at `indices`, counted from 0, which are those of the split whatever its length.
+
+        Raises
+        ------
+        IndexError
+            For a negative index.
+        RecipeError
+            If a length scale cannot be honoured on the grid, or a field to be standardized is constant.
+        """
+        recipe, indices = self.recipe, positions(indices, 2**63, self.split)
+        labels = np.array(indices, np.int64) % recipe.n_classes
+        dtype = np.dtype("float64" if recipe.dtype == "float64" else "float32")
+        images = self._on_device(np.zeros((len(indices), *recipe.shape), dtype))
+        with ThreadPoolExecutor(available_cores()) as threads:
+            for number, component in enumerate(recipe.components):
+                choices = np.array([recipe.choices(label)[number] for label in labels.tolist()])
+                for choice in np.unique(choices).tolist():
+                    rows = np.flatnonzero(choices == choice)
+                    fields = self._fields(number, choice, [indices[row] for row in rows], threads)
+                    if recipe.standardize:
+                        fields = _standardized(fields)
+                    images.index_add_(0, self._on_device(rows), fields, alpha=component.weight)
+            if recipe.noise_std:
+                number = len(recipe.components)
+                noises = threads.map(lambda index: normals(self._stream(index, number), recipe.shape, dtype), indices)
+                for image, noise in zip(images, noises, strict=True):
+                    image.add_(self._on_device(noise), alpha=recipe.noise_std)
         if recipe.dtype == "float16":
             images = images.half().float()  # as the processor rounds them
-        scales = torch.tensor([recipe.length_scales(label) for label in labels], dtype=torch.float32, device=self.device)
-        return DeviceBatch(images[:, None], torch.tensor(labels, device=self.device), scales)
+        scales = np.array([recipe.length_scales(label) for label in labels.tolist()], np.float32)
+        scales = scales.reshape(len(indices), len(recipe.components))
+        return DeviceBatch(images[:, None], self._on_device(labels), self._on_device(scales))
+
+    def _on_device(self, array: npt.NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
 
     def _stream(self, index: int, number: int) -> np.random.PCG64:
         return stream(self.recipe.seed, split_key(self.split), index, number)
 
-    def _fields(self, number: int, choice: int, indices: Sequence[int]) -> torch.Tensor:
+    def _fields(self, number: int, choice: int, indices: Sequence[int], threads: Executor) -> torch.Tensor:
         """Fields of one component and length scale, shape (n, *shape)."""
         if (number, choice) not in self._samplers:
             self._samplers[number, choice] = self.recipe.sampler(number, choice)
         sampler = self._samplers[number, choice]
-        drawn = self._threads.map(lambda index: sampler.draw(self._stream(index, number)), indices)
-        amplitudes = torch.from_numpy(np.stack(list(drawn))).to(self.device)
+        drawn = threads.map(lambda index: sampler.draw(self._stream(index, number)), indices)
+        amplitudes = self._on_device(np.stack(list(drawn)))
         if sampler.products is None:
             return _transformed(amplitudes, sampler.modes, self.recipe.shape)
         if (number, choice) not in self._matrices:
             matrices = [*sampler.products.leading, sampler.products.last]
-            self._matrices[number, choice] = [torch.from_numpy(matrix).to(self.device) for matrix in matrices]
+            self._matrices[number, choice] = [self._on_device(matrix) for matrix in matrices]
         return _multiplied(amplitudes, self._matrices[number, choice])
 
 
@@ -162,4 +182,6 @@ def _standardized(fields: torch.Tensor) -> torch.Tensor:
     """Each field shifted to mean 0 and scaled to standard deviation 1."""
     axes = tuple(range(1, fields.ndim))
     std, mean = torch.std_mean(fields, dim=axes, correction=0, keepdim=True)
+    if bool((std <= 1e-6 * mean.abs()).any()):  # but for rounding
+        raise RecipeError("a field that is constant over the window cannot be standardized")
     return (fields - mean) / std

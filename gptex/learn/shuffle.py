@@ -11,14 +11,15 @@ import numpy.typing as npt
 from torch.utils.data import Dataset, Sampler, Subset
 
 from gptex.errors import GptexError
+from gptex.fields.streams import check_seed, stream
 from gptex.learn.datasets import TextureDataset
 
 
 class ShardShuffle(Sampler[int]):
     """Indices of a dataset in random order, such that those near each other come from few shards.
 
-    The shards are put into random order and taken in groups; the textures of a group are shuffled. Each pass is another
-    epoch with another order, which depends on seed and epoch alone. With several ranks each gets every `world_size`-th
+    The shards are put into random order and taken in groups; the textures of a group are shuffled. Each pass is the next
+    epoch, with another order, which depends on seed and epoch alone. With several ranks each gets every `world_size`-th
     index, all as many: the last ones are filled up from the beginning, or left out with `drop_last`.
 
     Parameters
@@ -31,6 +32,11 @@ class ShardShuffle(Sampler[int]):
     rank, world_size : int
         Which of how many processes this is.
     drop_last : bool
+
+    Attributes
+    ----------
+    epoch, start : int
+        Of the next pass.
 
     Examples
     --------
@@ -54,8 +60,9 @@ class ShardShuffle(Sampler[int]):
     ) -> None:
         if mix < 1 or not 0 <= rank < world_size:
             raise GptexError(f"mix is at least 1 and rank is below world_size, not {mix}, {rank} and {world_size}")
-        self._shard = _shard_of(dataset)
-        self.seed, self.mix, self.rank, self.world_size = seed, mix, rank, world_size
+        shards, self._shard = np.unique(_shard_of(dataset), return_inverse=True)
+        self._shards = len(shards)
+        self.seed, self.mix, self.rank, self.world_size = check_seed(seed), mix, rank, world_size
         whole, rest = divmod(len(self._shard), world_size)
         self._count = whole if drop_last or not rest else whole + 1
         self.epoch = self.start = 0
@@ -77,18 +84,22 @@ class ShardShuffle(Sampler[int]):
         self.epoch, self.start = epoch, start
 
     def __iter__(self) -> Iterator[int]:
-        order = self._order(self.epoch)
+        order, start = self._order(self.epoch), self.start
+        self.set_epoch(self.epoch + 1)
         if (size := self._count * self.world_size) > len(order):
             order = np.resize(order, size)
-        yield from order[self.rank : size : self.world_size][self.start :].tolist()
-        self.set_epoch(self.epoch + 1)
+        return iter(order[self.rank : size : self.world_size][start:].tolist())
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         """All indices in the order of an epoch."""
-        random = np.random.default_rng([self.seed, epoch])
-        shards = random.permutation(np.unique(self._shard))
-        groups = np.split(shards, range(self.mix, len(shards), self.mix))
-        return np.concatenate([random.permutation(np.flatnonzero(np.isin(self._shard, group))) for group in groups])
+        bits = stream(self.seed, epoch)
+        group = permutation(bits, self._shards) // self.mix
+        return np.lexsort((bits.random_raw(len(self._shard)), group[self._shard]))
+
+
+def permutation(bits: np.random.PCG64, count: int) -> npt.NDArray[np.int64]:
+    """The numbers below `count` in random order, the same with any version of numpy."""
+    return np.argsort(bits.random_raw(count), kind="stable")
 
 
 def _shard_of(dataset: Dataset[Any]) -> npt.NDArray[np.int64]:
