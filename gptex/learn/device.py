@@ -20,7 +20,6 @@ from gptex.fields.sampler import Sampler
 from gptex.fields.streams import normals, split_key, stream
 from gptex.recipe import Recipe
 from gptex.recipe.names import check_split
-from gptex.store.reader import positions
 from gptex.store.workers import available_cores
 
 
@@ -105,11 +104,13 @@ class DeviceTextures:
         Raises
         ------
         IndexError
-            For a negative index.
+            For an index that is not from 0 to 2**63 - 1.
         RecipeError
             If a length scale cannot be honoured on the grid, or a field to be standardized is constant.
         """
-        recipe, indices = self.recipe, positions(indices, 2**63, self.split)
+        recipe, indices = self.recipe, [operator.index(index) for index in indices]
+        if indices and not 0 <= min(indices) <= max(indices) < 2**63:
+            raise IndexError(f"a texture's index is from 0 to 2**63 - 1, not {min(indices)} or {max(indices)}")
         labels = np.array(indices, np.int64) % recipe.n_classes
         dtype = np.dtype("float64" if recipe.dtype == "float64" else "float32")
         images = self._on_device(np.zeros((len(indices), *recipe.shape), dtype))
