@@ -26,6 +26,7 @@ _HOME = {
     "plan": "gptex.store",
     "repair": "gptex.store",
     "verify": "gptex.store",
+    "certify": "gptex.trust",
     "combine": "gptex.published",
     "fetch": "gptex.published",
     "import_legacy": "gptex.published",
@@ -54,6 +55,7 @@ __all__ = [
     "Texture",
     "TextureDataset",
     "__version__",
+    "certify",
     "combine",
     "fetch",
     "generate",
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from gptex.recipe import Component, Recipe, Texture
     from gptex.show import preview
     from gptex.store import generate, plan, repair, verify
+    from gptex.trust import certify
 
 
 def __getattr__(name: str) -> Any:
