@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option("--stats", is_flag=True, help="Then the statistics of the pixels against theory, too.")
+@click.option("--against", metavar="RECIPE", help="With --stats: what textures from elsewhere should be, a file or a preset.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="With --stats: look at N textures of a class at most.")
+@click.option(
+    "--false-alarm", type=float, metavar="P", help="With --stats: chance that a right dataset fails.  [default: 0.001]"
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def verify(path: Path, quiet: bool) -> None:
-    """Check the dataset in PATH: its structure, and the hash of each shard.
+def verify(path: Path, stats: bool, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Check the dataset in PATH: its structure, the hash of each shard, and with --stats what its textures look like.
 
-    Names each bad shard and what is wrong with it; then the exit code is 1.
+    Names each bad shard and what is wrong with it, each class and what was found of it; if anything is wrong, the exit code
+    is 1.
 
     \b
-    Example:
+    Examples:
       gptex verify textures
+      gptex verify textures --stats
+      gptex verify published --stats --against golkar-cranmer-2018
     """
+    given = {key: value for key, value in options.items() if value is not None}
+    if given and not stats:
+        raise click.UsageError(f"--{next(iter(given)).replace('_', '-')} goes with --stats")
     import gptex
 
     found = gptex.verify(path, progress=not quiet)
-    click.echo(str(found))
+    certificate = gptex.certify(path, progress=not quiet, **given) if stats and found.passed else None
+    if as_json:
+        problems = [problem._asdict() for problem in found.problems]
+        summary = {
+            "passed": found.passed,
+            "problems": problems,
+            "statistics": certificate and json.loads(certificate.to_json()),
+        }
+        click.echo(json.dumps(summary, indent=1, ensure_ascii=False))
+    else:
+        click.echo(str(found) if not certificate else f"{found}\n\n{certificate}")
     if not found.passed:
         repair = f"`{shlex.join(['gptex', 'repair', str(path)])}` makes bad shards again"
         anew = "without a recipe there is nothing to make bad shards from: fetch, import or combine the dataset again"
         click.echo(f"gptex: {anew if found.manifest.source else repair}", err=True)
-        sys.exit(1)
+    sys.exit(0 if found.passed and (not certificate or certificate.passed) else 1)
 
 
 @click.command()
