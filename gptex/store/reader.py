@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import operator
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ import numpy.typing as npt
 from gptex.errors import DatasetError, GptexError
 from gptex.recipe import Recipe
 from gptex.store.manifest import Manifest
-from gptex.store.shard import Shard, damaged, open_shard
+from gptex.store.shard import Shard, damaged
 from gptex.store.source import Contents
 
 MOST_OPEN = 128  # shards, or this share of the files that the system lets a process open
@@ -158,25 +159,29 @@ def positions(indices: Sequence[int], length: int, split: str) -> list[int]:
 class _OpenShard:
     """A shard open for reading, with its labels in memory. It is closed when nobody has it any more."""
 
-    _file: io.FileIO | None = None  # of uncompressed images
+    _file: io.FileIO | None = None
     _images: h5py.Dataset = None  # compressed ones
 
     def __init__(self, folder: Path, contents: Contents, shard: Shard) -> None:
         self._path = folder / shard.file
         self._lock = threading.Lock()  # from one's place in the file to what one reads there
         try:
-            with open_shard(self._path) as file:
-                images, dtype = file["images"], np.dtype(contents.dtype).newbyteorder("<")
-                if (images.shape, images.dtype) != ((shard.count, *contents.shape), dtype):
-                    raise ValueError(f"it has images of shape {images.shape} and type {images.dtype}")
-                if file.attrs.get("arrays_sha256") != shard.arrays_sha256 or self._path.stat().st_size != shard.bytes:
-                    raise ValueError("it is another file than in the manifest")
-                self.labels: npt.NDArray[np.int64] = file["labels"][()]
-                self._offset: int | None = images.id.get_offset()
+            self._file = self._path.open("rb", buffering=0)
+            if os.fstat(self._file.fileno()).st_size != shard.bytes:
+                raise ValueError("its size is not that in the manifest")
+            hdf5 = h5py.File(self._file, "r", rdcc_nbytes=0)  # not by its name: others may have that open with other locking
+            if hdf5.attrs["arrays_sha256"] != shard.arrays_sha256:
+                raise ValueError("it is another file than in the manifest")
+            images, dtype = hdf5["images"], np.dtype(contents.dtype).newbyteorder("<")
+            if (images.shape, images.dtype) != ((shard.count, *contents.shape), dtype):
+                raise ValueError(f"it has images of shape {images.shape} and type {images.dtype}")
+            self.labels: npt.NDArray[np.int64] = hdf5["labels"][()]
+            self._offset: int | None = images.id.get_offset()
             if self._offset is None:
-                self._images = h5py.File(self._path, "r", locking=False, rdcc_nbytes=0)["images"]
-            else:
-                self._file = self._path.open("rb", buffering=0)
+                self._images = images
+        except FileNotFoundError:
+            repair = shlex.join(["gptex", "repair", str(folder)])
+            raise DatasetError(f"{self._path} is missing: `{repair}` makes it again") from None
         except (*HDF5_ERRORS, OSError) as error:
             raise DatasetError(damaged(self._path, error)) from error
 
