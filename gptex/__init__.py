@@ -27,6 +27,7 @@ _HOME = {
     "repair": "gptex.store",
     "verify": "gptex.store",
     "certify": "gptex.trust",
+    "oracle": "gptex.trust",
     "combine": "gptex.published",
     "fetch": "gptex.published",
     "import_legacy": "gptex.published",
@@ -61,6 +62,7 @@ __all__ = [
     "generate",
     "import_legacy",
     "open",
+    "oracle",
     "plan",
     "preset",
     "presets",
@@ -80,7 +82,7 @@ if TYPE_CHECKING:
     from gptex.recipe import Component, Recipe, Texture
     from gptex.show import preview
     from gptex.store import generate, plan, repair, verify
-    from gptex.trust import certify
+    from gptex.trust import certify, oracle
 
 
 def __getattr__(name: str) -> Any:

@@ -60,18 +60,26 @@ def generate(
 @click.argument("out", type=click.Path(path_type=Path))
 @add(RECIPE_OPTIONS)
 @add(OUTPUT_OPTIONS)
+@click.option("--accuracy", type=float, metavar="SHARE", help="Also find the noise that lets the best classifier reach this.")
 def plan(
-    out: Path, workers: int | None, shard_size: int, compression: Any, overwrite: bool, quiet: bool, **recipe_choices: Any
+    out: Path,
+    workers: int | None,
+    shard_size: int,
+    compression: Any,
+    overwrite: bool,
+    quiet: bool,
+    accuracy: float | None,
+    **recipe_choices: Any,
 ) -> None:
     """Say what `generate` would write, and for how long.
 
     Takes the same arguments, draws a few textures to measure the time, and leaves OUT as it is.
 
     \b
-    Example:
+    Examples:
       gptex plan textures --preset golkar-cranmer-2018 --split train=1000
+      gptex plan textures --size 64 --scales 3,4 --per-class 100 --accuracy 0.9
     """
-    del quiet
     recipe = recipe_from(**recipe_choices)
     import shutil
 
@@ -96,5 +104,11 @@ def plan(
         else "nothing to do",
         "free disk": human_bytes(shutil.disk_usage(existing).free),
     }
+    if accuracy is not None:
+        from gptex.trust import noise_for
+
+        noise, found = noise_for(recipe, accuracy, progress=not quiet)
+        low, high = found.interval
+        rows["noise"] = f"--noise-std {noise:g} for {found.kind} accuracy {found.accuracy:.3f} ({low:.3f} to {high:.3f})"
     for key, value in rows.items():
         click.echo(f"{key:<10} {value}")

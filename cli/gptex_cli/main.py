@@ -19,7 +19,7 @@ from gptex.errors import GptexError
 from gptex_cli.generate import generate, plan
 from gptex_cli.inspect import info, presets, preview
 from gptex_cli.published import combine, fetch, import_
-from gptex_cli.verify import repair, verify
+from gptex_cli.verify import reference, repair, verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -34,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (generate, plan, fetch, import_, combine, info, verify, repair, presets, preview):
+for command in (generate, plan, fetch, import_, combine, info, verify, repair, reference, presets, preview):
     cli.add_command(command)
 
 

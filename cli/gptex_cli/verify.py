@@ -1,4 +1,4 @@
-"""`gptex verify` and `gptex repair`."""
+"""`gptex verify`, `gptex repair` and `gptex reference`: what a dataset is worth."""
 
 from __future__ import annotations
 
@@ -75,3 +75,27 @@ def repair(path: Path, workers: int | None, quiet: bool) -> None:
         click.echo(f"{problem.file}: {problem.reason}; made again")
     if found.passed:
         click.echo(f"{found}; nothing to repair")
+
+
+@click.command()
+@click.argument("source", metavar="PATH|RECIPE")
+@click.option("--textures", type=click.IntRange(min=1), default=400, show_default=True, help="How many to classify at most.")
+@click.option("--against", metavar="RECIPE", help="What textures from elsewhere should be, a file or a preset.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def reference(source: str, textures: int, against: str | None, as_json: bool, quiet: bool) -> None:
+    """Say how well the classes of a dataset folder, a recipe's file or a preset can be told apart at all.
+
+    With periodic fields, noise and no standardization this is the Bayes-optimal accuracy; otherwise that of Whittle's
+    likelihood, which the best classifier reaches at least.
+
+    \b
+    Example:
+      gptex reference golkar-cranmer-2018
+    """
+    from dataclasses import asdict
+
+    import gptex
+
+    found = gptex.oracle(source, textures=textures, against=against, progress=not quiet)
+    click.echo(json.dumps(asdict(found), indent=1, ensure_ascii=False) if as_json else str(found))

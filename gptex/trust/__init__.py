@@ -2,5 +2,6 @@
 
 from gptex.trust.certificate import Certificate, ClassReport, Test
 from gptex.trust.examine import certify
+from gptex.trust.oracle import Oracle, noise_for, oracle
 
-__all__ = ["Certificate", "ClassReport", "Test", "certify"]
+__all__ = ["Certificate", "ClassReport", "Oracle", "Test", "certify", "noise_for", "oracle"]

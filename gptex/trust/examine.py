@@ -89,7 +89,7 @@ def certify(
     if not 0 < false_alarm < 1 or (limit is not None and limit < 1):
         raise GptexError(f"false_alarm is between 0 and 1 and limit at least 1, not {false_alarm} and {limit}")
     manifest = Manifest.read(path)
-    recipe = _theory_of(manifest, against)
+    recipe = theory_of(manifest, against)
     readers = {split: SplitReader(path, split) for split in manifest.splits}
     places: dict[int, list[Place]] = {label: [] for label in range(recipe.n_classes)}
     for split, reader in readers.items():
@@ -132,7 +132,7 @@ def _told(result: Measured | Test, bar: Progress) -> Measured | Test:
     return result
 
 
-def _theory_of(manifest: Manifest, against: Recipe | str | Path | None) -> Recipe:
+def theory_of(manifest: Manifest, against: Recipe | str | Path | None) -> Recipe:
     """The recipe to compare with."""
     contents = manifest.contents
     if against is None and isinstance(contents, Recipe):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import special
 
 from gptex.fields.kernels import FloatArray
+from gptex.fields.modes import all_modes
 from gptex.trust.theory import Theory, covariance
 
 BANDS = 12
@@ -62,11 +63,7 @@ class ClassStatistics:
         recipe, self.theory, self.label = theory.recipe, theory, label
         own = theory.of_class(label)
         shape = recipe.shape
-        columns = np.full(own.reference.shape[-1], 2.0)
-        columns[0] = 1
-        if shape[-1] % 2 == 0:
-            columns[-1] = 1
-        times = np.broadcast_to(columns, own.reference.shape)
+        times = np.broadcast_to(multiplicity(shape), own.reference.shape)
         floor = max(FLOOR, 1e4 * max(component.tolerance for component in recipe.components))
         used = own.reference >= floor * float((own.reference * times).sum()) / math.prod(shape)
         numbers = np.ix_(*(np.fft.fftfreq(n, 1 / n) for n in shape[:-1]), np.arange(shape[-1] // 2 + 1.0))
@@ -136,6 +133,11 @@ class ClassStatistics:
     def third_moment(self, weights: FloatArray) -> tuple[float, float]:
         """Second and third cumulant of the sum of whitened power times `weights`, one a mode, of independent modes."""
         return 2 * float((self._times * weights**2).sum()), 8 * float((self._times * weights**3).sum())
+
+
+def multiplicity(shape: Sequence[int]) -> FloatArray:
+    """How often each column of the half spectrum stands in the whole: 2, but 1 where it is its own conjugate."""
+    return all_modes(tuple(shape)).multiplicity
 
 
 def _bands(k: FloatArray, times: FloatArray) -> npt.NDArray[np.int64]:

@@ -127,6 +127,12 @@ class Theory:
         self.windows = tapers(recipe.shape, self.tapered)
         self._known: dict[tuple[int, float], tuple[FloatArray, float]] = {}
 
+    def reference(self, label: int) -> FloatArray:
+        """`ClassTheory.reference` of the class with this label, alone."""
+        return self._reference(
+            [self._component(number, scale) for number, scale in enumerate(self.recipe.length_scales(label))]
+        )
+
     def of_class(self, label: int) -> ClassTheory:
         """What to expect of the textures with this label."""
         parts = [self._component(number, scale) for number, scale in enumerate(self.recipe.length_scales(label))]
