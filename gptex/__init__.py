@@ -32,16 +32,22 @@ _HOME = {
     "fetch": "gptex.published",
     "import_legacy": "gptex.published",
     "preview": "gptex.show",
+    "Backdrop": "gptex.learn",
     "DeviceTextures": "gptex.learn",
     "RecipeDataset": "gptex.learn",
     "RecipeStream": "gptex.learn",
     "ShardShuffle": "gptex.learn",
     "TextureDataset": "gptex.learn",
+    "auc_loss": "gptex.learn",
+    "backdrop": "gptex.learn",
     "open": "gptex.learn",
+    "plot_gradient_reach": "gptex.learn",
+    "soft_f_beta_loss": "gptex.learn",
     "split": "gptex.learn",
 }
 
 __all__ = [
+    "Backdrop",
     "Component",
     "DatasetError",
     "DeviceTextures",
@@ -56,6 +62,8 @@ __all__ = [
     "Texture",
     "TextureDataset",
     "__version__",
+    "auc_loss",
+    "backdrop",
     "certify",
     "combine",
     "fetch",
@@ -64,11 +72,13 @@ __all__ = [
     "open",
     "oracle",
     "plan",
+    "plot_gradient_reach",
     "preset",
     "presets",
     "preview",
     "repair",
     "sample",
+    "soft_f_beta_loss",
     "split",
     "verify",
 ]
@@ -77,7 +87,20 @@ if TYPE_CHECKING:
     from gptex.catalog import preset, presets
     from gptex.errors import DatasetError, GptexError, MissingExtraError, RecipeError
     from gptex.fields.sampler import Sampler, sample
-    from gptex.learn import DeviceTextures, RecipeDataset, RecipeStream, ShardShuffle, TextureDataset, open, split
+    from gptex.learn import (
+        Backdrop,
+        DeviceTextures,
+        RecipeDataset,
+        RecipeStream,
+        ShardShuffle,
+        TextureDataset,
+        auc_loss,
+        backdrop,
+        open,
+        plot_gradient_reach,
+        soft_f_beta_loss,
+        split,
+    )
     from gptex.published import combine, fetch, import_legacy
     from gptex.recipe import Component, Recipe, Texture
     from gptex.show import preview

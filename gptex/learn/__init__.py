@@ -1,4 +1,4 @@
-"""Everything torch: datasets to learn from, and the ways through them. Needs torch, the extra `torch`."""
+"""Everything torch: datasets to learn from, the ways through them, backdrop and its losses. Needs torch, the extra `torch`."""
 
 from gptex.errors import MissingExtraError
 
@@ -9,13 +9,17 @@ except ModuleNotFoundError:
         "datasets to learn from need torch, which the extra gptex[torch] brings: pip install torch"
     ) from None
 
+from gptex.learn.backdrop import Backdrop, backdrop
 from gptex.learn.datasets import LabelledTextures, RecipeDataset, TextureDataset, open
 from gptex.learn.device import DeviceBatch, DeviceTextures
+from gptex.learn.gradients import plot_gradient_reach
+from gptex.learn.losses import auc_loss, soft_f_beta_loss
 from gptex.learn.parts import split
 from gptex.learn.shuffle import ShardShuffle
 from gptex.learn.stream import RecipeStream
 
 __all__ = [
+    "Backdrop",
     "DeviceBatch",
     "DeviceTextures",
     "LabelledTextures",
@@ -23,6 +27,10 @@ __all__ = [
     "RecipeStream",
     "ShardShuffle",
     "TextureDataset",
+    "auc_loss",
+    "backdrop",
     "open",
+    "plot_gradient_reach",
+    "soft_f_beta_loss",
     "split",
 ]
