@@ -40,7 +40,7 @@ def cut(
     if compression not in ("none", "gzip", "lzf"):
         raise GptexError(f"compression is none, gzip or lzf, not {compression!r}")
     capacity = max(1, shard_size // texture_bytes)
-    pieces = max(-(-count // capacity), min(SHARDS, count * texture_bytes // SMALL_SHARD_BYTES))
+    pieces = max(-(-count // capacity), min(SHARDS, count, count * texture_bytes // SMALL_SHARD_BYTES))
     if pieces > MOST_SHARDS:
         raise GptexError(f"split {split!r} would be {pieces} shards, of {MOST_SHARDS} at most: use a larger shard size")
     return [
