@@ -41,4 +41,4 @@ def test_hugging_face_reads_the_shards_as_they_are(folder, arrays, tmp_path):
 @pytest.mark.slow
 def test_lightning_takes_the_dataset_as_it_is(folder):
     pytest.importorskip("lightning", reason="needs lightning, which no extra brings")
-    run("lightning.py", folder)
+    run("with_lightning.py", folder)
