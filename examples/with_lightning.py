@@ -1,4 +1,4 @@
-"""The same with Lightning, which needs no data module: python examples/with_lightning.py FOLDER, with a dataset of gptex in it."""
+"""The same with Lightning: python examples/with_lightning.py FOLDER, with a dataset of gptex in it. It needs no data module."""
 
 import sys
 

@@ -167,8 +167,6 @@ class _OpenShard:
         self._lock = threading.Lock()  # from one's place in the file to what one reads there
         try:
             self._file = self._path.open("rb", buffering=0)
-            if os.fstat(self._file.fileno()).st_size != shard.bytes:
-                raise ValueError("its size is not that in the manifest")
             hdf5 = h5py.File(self._file, "r", rdcc_nbytes=0)  # not by its name: others may have that open with other locking
             if hdf5.attrs["arrays_sha256"] != shard.arrays_sha256:
                 raise ValueError("it is another file than in the manifest")
