@@ -233,6 +233,7 @@ class Backdrop(nn.Module):
     ----------
     last_mask : bool tensor or None
         The mask of the last pass that had one, of the input's length along `dims` and 1 elsewhere; true where gradient passes.
+        Compiled passes and those under `torch.func` leave it as it was.
 
     Raises
     ------
@@ -274,7 +275,8 @@ class Backdrop(nn.Module):
         if not self.training or x.numel() == 0 or (self.p == 0 and self.pin is None):
             return x
         mask = draw_mask(x, self.p, dims, self.generator) if self.pin is None else pinned_mask(x, self.pin, dims)
-        self.last_mask = mask
+        if not (torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(mask)):
+            self.last_mask = mask  # those of the compiler and of torch.func are dead when the pass is over
         return mask_gradient(x, mask, survivor_scale(mask, self.p, dims, self.normalize, x.dtype))
 
     def extra_repr(self) -> str:
