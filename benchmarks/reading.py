@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import gptex
-from benchmarks.timing import in_turn, seconds
+from benchmarks.timing import seconds
 
 TEXTURES, BATCH, ROUNDS = 128, 16, 5
 SIZES = (64, 128, 256, 512, 1024, 2048)
@@ -112,6 +113,18 @@ def epoch(loader: DataLoader[Any]) -> None:
         pass
 
 
+def walls_and_cpu(calls: dict[str, Callable[[], object]]) -> dict[str, tuple[float, float]]:
+    """Medians of the wall and the processor time of each call, all of them once a round, after one round to warm up."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for number in range(ROUNDS + 1):
+        for name, call in calls.items():
+            start = time.process_time()
+            wall = seconds(call)
+            if number:
+                times[name].append((wall, time.process_time() - start))
+    return {name: (median(wall for wall, _ in values), median(cpu for _, cpu in values)) for name, values in times.items()}
+
+
 def recipe_of(size: int, textures: int) -> gptex.Recipe:
     """The paper's recipe with everything scaled to images of another size."""
     recipe = gptex.preset("golkar-cranmer-2018")
@@ -138,11 +151,11 @@ def through_loaders(folder: Path) -> None:
                 ours = found["gptex.TextureDataset"]
                 loader = DataLoader(ours, BATCH, sampler=gptex.ShardShuffle(ours), num_workers=workers)
                 calls["gptex.TextureDataset, ShardShuffle"] = partial(epoch, loader)
-            times = in_turn(calls, ROUNDS)
-            base = next(iter(times.values()))
-            print(f"{order}, {workers} workers:")
-            for name, value in times.items():
-                print(f"  {name:<36} {size / value:6.2f} GB/s   {base / value:5.2f} x the rate of the first")
+            times = walls_and_cpu(calls)
+            wall, cpu = next(iter(times.values()))
+            print(f"{order}, {workers} workers; rates against the first, by wall and by processor time of this process:")
+            for name, (mine, spent) in times.items():
+                print(f"  {name:<36} {size / mine:6.2f} GB/s   {wall / mine:5.2f} x   {cpu / spent:5.2f} x")
 
 
 def forget(folder: Path) -> None:
