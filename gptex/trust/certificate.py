@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from gptex.store.progress import counted
 
@@ -16,11 +17,11 @@ class Test:
 
     Attributes
     ----------
-    kind : {"band", "length scale", "marginals", "label", "duplicate", "values"}
+    kind : {"band", "mean", "variance", "length scale", "marginals", "label", "duplicate", "values"}
     what : str
         Of what, in words.
     measured, expected, error : float
-        In the units of `what`; `error` is one standard deviation of `measured`.
+        In the units of `what`; `error` is one standard deviation of `measured`. All are NaN where there is nothing to measure.
     p : float
         Probability of a deviation as large or larger, if the dataset is right.
     """
@@ -96,8 +97,9 @@ class Certificate:
         return not self.failures
 
     def to_json(self) -> str:
-        """All of it as JSON."""
-        return json.dumps({"passed": self.passed, "level": self.level, **asdict(self)}, indent=1, ensure_ascii=False)
+        """All of it as JSON, with null for what is not finite."""
+        found = _jsonable({"passed": self.passed, "level": self.level, **asdict(self)})
+        return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
 
     def __repr__(self) -> str:
         verdict = "passed" if self.passed else f"failed {counted(len(self.failures), 'test')}"
@@ -127,6 +129,14 @@ def _table(classes: Sequence[ClassReport]) -> list[str]:
         rows.append((each.name, str(each.textures), mean, variance, scales))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _jsonable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _found(test: Test) -> str:

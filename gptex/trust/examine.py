@@ -1,16 +1,18 @@
 """Examination: are the statistics of what lies in the shards of a dataset those of its labels?
 
-Four kinds of test, all of them two-sided, share the false-alarm rate equally (Bonferroni):
+All tests share the false-alarm rate equally (Bonferroni):
 
 - *band*: the power of a class in a band of wave numbers against theory, as a sum of gamma variables; and so that of the
-  columns of modes that are their own conjugates along an axis;
+  columns of modes that are their own conjugates along an axis, and whether there is more power than rounding and the declared
+  error leave in the modes where theory has next to none;
+- *mean* and *variance* of the pixels of a class;
 - *length scale*: the deviation of each length scale from its label, by the score of Whittle's likelihood;
 - *marginals*: skewness and kurtosis of textures among those of reference draws (van der Waerden's rank test);
 - *label*: whether a texture looks much more like one of a neighbouring class. The likelihood ratio of a wrong class to the
   right one is above K with a probability of at most 1 / K.
 
 Besides, every texture must be finite, not constant, and there only once. The expected powers come from the closed form of the
-kernels (`gptex.trust.theory`); reference draws, of the recipe under another seed, give the scatter of what is summed up, and
+kernels (`gptex.trust.theory`); reference draws of the recipe give the scatter of what is summed up, and
 what standardization changes. For unstandardized periodic fields the scatter is known exactly, too.
 """
 
@@ -19,8 +21,9 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,12 +41,26 @@ from gptex.store.progress import progress as show_progress
 from gptex.store.reader import SplitReader
 from gptex.store.workers import available_cores
 from gptex.trust.certificate import Certificate, ClassReport, Test
-from gptex.trust.statistics import ClassStatistics, Measured, gamma_p, rank_scores, skewed_p, with_estimated_scatter
+from gptex.trust.statistics import (
+    ClassStatistics,
+    Measured,
+    References,
+    gamma_p,
+    overlaps,
+    rank_scores,
+    skewed_p,
+    with_estimated_scatter,
+)
 from gptex.trust.theory import Theory
 
 FALSE_ALARM = 1e-3
 REFERENCES = 128  # draws a class
+FREEDOM = REFERENCES - 1  # of the scatter that is estimated from them
+SMALL = 1e-4  # deviations of mean, variance and remaining power, of which rounding has its share
 POWER = 0.99  # chance to find the smallest deviation of a length scale that is stated
+
+
+Image = npt.NDArray[np.floating[Any]]
 
 
 class Place(NamedTuple):
@@ -51,6 +68,9 @@ class Place(NamedTuple):
 
     split: str
     number: int
+
+    def __str__(self) -> str:
+        return f"texture {self.number} of split {self.split}"
 
 
 def certify(
@@ -96,40 +116,19 @@ def certify(
         for index, label in enumerate(reader.labels.tolist()):
             places[label].append(Place(split, index))
     chosen = {label: _some(found, limit) for label, found in places.items() if found}
-    theory = Theory(recipe)
     reading = threading.Lock()  # readers are for one thread
-    digests: dict[bytes, Place] = {}
-    tests: list[Test] = []
-    classes: list[ClassReport] = []
-    scores: list[tuple[FloatArray, FloatArray]] = []
-    total = sum(map(len, chosen.values()))
 
-    def look(statistics: ClassStatistics, place: Place) -> Measured | Test:
+    def read(place: Place) -> Image:
         with reading:
-            image = readers[place.split].read([place.number]).images[0]
-        wrong = _wrong_values(image, place) or _copied(image, place, digests)
-        return wrong or statistics.measure(image)
+            image: Image = readers[place.split].read([place.number]).images[0]
+            return image
 
+    total = sum(map(len, chosen.values()))
     with ThreadPoolExecutor(available_cores()) as threads, show_progress("certify", total, progress) as bar:
+        examination = Examination(recipe, threads, bar)
         for label, there in chosen.items():
-            statistics = ClassStatistics(theory, label)
-            found = list(threads.map(lambda place, at=statistics: _told(look(at, place), bar), there))
-            tests += [each for each in found if isinstance(each, Test)]
-            measured = [each for each in found if isinstance(each, Measured)]
-            if not measured:
-                continue
-            references = _References(recipe, statistics, threads)
-            report, more = _compare(recipe, statistics, measured, references, false_alarm / (20 * len(chosen)))
-            classes.append(report)
-            tests += more
-            scores.append((np.array([each.moments[2:] for each in measured]), references.moments[:, 2:]))
-    tests += _marginal_tests(scores)
-    return Certificate(recipe.name if manifest.source is None else manifest.source.name, total, false_alarm, tests, classes)
-
-
-def _told(result: Measured | Test, bar: Progress) -> Measured | Test:
-    bar.add(1, 0)
-    return result
+            examination.add(label, there, read)
+    return examination.certificate(manifest.contents.name, false_alarm)
 
 
 def theory_of(manifest: Manifest, against: Recipe | str | Path | None) -> Recipe:
@@ -145,7 +144,7 @@ def theory_of(manifest: Manifest, against: Recipe | str | Path | None) -> Recipe
     scales = [[each.length_scales(label) for label in range(each.n_classes)] for each in (recipe, contents)]
     if recipe.shape != contents.shape or scales[0] != scales[1]:
         raise GptexError(f"{recipe.name!r} has another shape or other classes than {contents.name!r}: nothing to compare")
-    return recipe
+    return recipe.replace(dtype=contents.dtype)
 
 
 def _some(places: list[Place], limit: int | None) -> list[Place]:
@@ -155,92 +154,121 @@ def _some(places: list[Place], limit: int | None) -> list[Place]:
     return [places[n * len(places) // limit] for n in range(limit)]
 
 
-def _wrong_values(image: npt.NDArray[Any], place: Place) -> Test | None:
+class Examination:
+    """The tests of a dataset, class by class.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What the textures should be.
+    threads : Executor
+    bar : Progress
+    """
+
+    def __init__(self, recipe: Recipe, threads: Executor, bar: Progress) -> None:
+        self._recipe, self._threads, self._bar = recipe, threads, bar
+        self._theory = Theory(recipe)
+        self._digests: dict[bytes, Place] = {}
+        self._textures = 0
+        self._tests: list[Test] = []
+        self._reports: list[ClassReport] = []
+        self._scores: list[tuple[FloatArray, FloatArray]] = []
+
+    def add(self, label: int, places: Sequence[Place], read: Callable[[Place], Image]) -> None:
+        """Examine the textures of a class, which any thread may read."""
+        statistics = ClassStatistics(self._theory, label)
+
+        def look(place: Place) -> Measured | Test:
+            image = read(place)
+            result = _wrong_values(image, place) or self._copied(image, place) or statistics.measure(image)
+            self._bar.add(1, 0)
+            return result
+
+        found = list(self._threads.map(look, places))
+        self._textures += len(found)
+        self._tests += [each for each in found if isinstance(each, Test)]
+        measured = {place: each for place, each in zip(places, found, strict=True) if isinstance(each, Measured)}
+        if measured:
+            references = References(statistics, REFERENCES, self._threads)
+            report, tests = _compare(statistics, measured, references)
+            self._reports.append(report)
+            self._tests += tests
+            self._scores.append((np.array([each.moments[2:] for each in measured.values()]), references.moments[:, 2:]))
+
+    def certificate(self, name: str, false_alarm: float) -> Certificate:
+        """What was found, of a dataset with this name."""
+        tests = self._tests + _marginal_tests(self._scores)
+        certificate = Certificate(name, self._textures, false_alarm, tests, self._reports)
+        z = -float(
+            special.ndtri(certificate.level / 2) if self._theory.exact else special.stdtrit(FREEDOM, certificate.level / 2)
+        )
+        factor = z + float(special.ndtri(POWER))
+
+        def told(report: ClassReport) -> ClassReport:
+            rows = [(label, found, error, error * factor) for label, found, error, _ in report.length_scales]
+            return replace(report, length_scales=rows)
+
+        return replace(certificate, classes=[told(report) for report in self._reports])
+
+    def _copied(self, image: Image, place: Place) -> Test | None:
+        """A failed test where a texture was there before."""
+        first = self._digests.setdefault(hashlib.sha256(np.ascontiguousarray(image).data).digest(), place)
+        if first == place:
+            return None
+        return _fault("duplicate", f"{place} is {first} again")
+
+
+def _wrong_values(image: Image, place: Place) -> Test | None:
     """A failed test where a texture is no texture."""
-    where = f"texture {place.number} of split {place.split}"
     if not np.isfinite(image).all():
-        return Test("values", f"{where} has values that are not finite", math.nan, math.nan, math.nan, 0.0)
+        return _fault("values", f"{place} has values that are not finite")
     if image.size > 1 and image.min() == image.max():
-        return Test("values", f"{where} is constant", math.nan, math.nan, math.nan, 0.0)
+        return _fault("values", f"{place} is constant")
     return None
 
 
-def _copied(image: npt.NDArray[Any], place: Place, digests: dict[bytes, Place]) -> Test | None:
-    """A failed test where a texture was there before."""
-    first = digests.setdefault(hashlib.sha256(np.ascontiguousarray(image).data).digest(), place)
-    if first == place:
-        return None
-    what = f"texture {place.number} of split {place.split} is texture {first.number} of split {first.split} again"
-    return Test("duplicate", what, math.nan, math.nan, math.nan, 0.0)
-
-
-class _References:
-    """Textures of a class drawn for comparison: the scatter of its statistics, and what standardization does to them.
-
-    Attributes
-    ----------
-    sums, moments, ratios : arrays with a row a draw
-        As in `Measured`.
-    shift : array
-        Of the expected sums by standardization.
-    shift_error : array
-        Covariance of its error.
-    """
-
-    def __init__(self, recipe: Recipe, statistics: ClassStatistics, threads: ThreadPoolExecutor) -> None:
-        other = recipe.replace(seed=(recipe.seed + 1) % 2**128)
-        plain = other.replace(standardize=False) if recipe.standardize else None
-        split = "reference"
-
-        def draw(n: int) -> tuple[Measured, FloatArray | None]:
-            index = statistics.label + n * recipe.n_classes
-            drawn = statistics.measure(other.texture(split, index).image)
-            return drawn, statistics.measure(plain.texture(split, index).image).sums if plain else None
-
-        drawn = list(threads.map(draw, range(REFERENCES)))
-        self.sums = np.array([each.sums for each, _ in drawn])
-        self.moments = np.array([each.moments for each, _ in drawn])
-        self.ratios = np.array([each.ratios for each, _ in drawn])
-        shifts = np.array([each.sums - before for each, before in drawn if before is not None]).reshape(-1, self.sums.shape[1])
-        self.shift = shifts.mean(axis=0) if len(shifts) else np.zeros(self.sums.shape[1])
-        self.shift_error = np.cov(shifts.T) / len(shifts) if len(shifts) else np.zeros((self.sums.shape[1],) * 2)
+def _fault(kind: str, what: str) -> Test:
+    """What no right dataset has."""
+    return Test(kind, what, math.nan, math.nan, math.nan, 0.0)
 
 
 def _compare(
-    recipe: Recipe, statistics: ClassStatistics, measured: Sequence[Measured], references: _References, level: float
+    statistics: ClassStatistics, measured: Mapping[Place, Measured], references: References
 ) -> tuple[ClassReport, list[Test]]:
     """The report of a class and its tests."""
-    count, bands, name = len(measured), statistics.bands, recipe.classes[statistics.label]
-    sums = np.mean([each.sums for each in measured], axis=0)
+    theory, bands, recipe = statistics.theory, statistics.bands, statistics.theory.recipe
+    count, name = len(measured), f"class {recipe.classes[statistics.label]}"
+    sums = np.mean([each.sums for each in measured.values()], axis=0)
     expected = statistics.expected + references.shift
-    scatter = np.atleast_2d(np.cov(references.sums.T))
-    exact = statistics.exact_scatter
-    if exact is not None:
-        scatter[: len(exact), : len(exact)] = exact
-    variance = scatter / count + references.shift_error
+    variance = statistics.scatter(references.sums) / count + references.shift_error
     errors = np.sqrt(np.diagonal(variance))
 
     def p_of(p: float) -> float:
-        return p if exact is not None else with_estimated_scatter(p, REFERENCES)
+        return p if theory.exact else with_estimated_scatter(p, FREEDOM)
 
     tests = []
     where = [f"power at {k:.3g} radians a pixel" for k in statistics.wavenumbers] + statistics.columns
     for band, words in enumerate(where):
-        p = p_of(gamma_p(sums[band] / expected[band], variance[band, band] / expected[band] ** 2))
-        measured_share, error = sums[band] / expected[band], errors[band] / expected[band]
-        tests.append(Test("band", f"class {name}, {words} against theory", measured_share, 1.0, error, p))
-    scales, more = _length_scales(recipe, statistics, sums, expected, variance, count, p_of, level)
+        share, error = sums[band] / expected[band], errors[band] / expected[band]
+        tests.append(Test("band", f"{name}, {words} against theory", share, 1.0, error, p_of(gamma_p(share, error**2))))
+    tests.append(_rest_test(name, statistics, sums, expected, errors, p_of))
+    moments = np.array([each.moments[:2] for each in measured.values()])
+    mean, pixels = moments.mean(axis=0).tolist()
+    mean_error = math.sqrt(statistics.mean_variance / count + SMALL**2 * statistics.variance)
+    tests.append(Test("mean", f"{name}, mean of the pixels", mean, 0.0, mean_error, _normal_p(mean / mean_error)))
+    spread = math.hypot(float(references.moments[:, 1].std(ddof=1)) / math.sqrt(count), SMALL * statistics.variance)
+    p = with_estimated_scatter(gamma_p(pixels / statistics.variance, (spread / statistics.variance) ** 2), FREEDOM)
+    tests.append(Test("variance", f"{name}, variance of the pixels", pixels, statistics.variance, spread, p))
+    scales, more = _length_scales(statistics, sums - expected, variance, count, p_of)
     tests += more
-    tests += _label_tests(recipe, statistics, measured, references)
-    moments = np.array([each.moments[:2] for each in measured]).mean(axis=0)
-    spread = references.moments[:, :2].std(axis=0, ddof=1) / math.sqrt(count)
+    tests += _label_tests(statistics, measured, references)
     ratio = statistics.power / statistics.modes
-    lags = slice(len(where) + len(recipe.components), None)
+    lags = slice(statistics.rest + 1, None)
     report = ClassReport(
-        name=name,
+        name=recipe.classes[statistics.label],
         textures=count,
-        mean=(float(moments[0]), float(spread[0])),
-        variance=(float(moments[1]), float(spread[1])),
+        mean=(mean, mean_error),
+        variance=(pixels, spread),
         length_scales=scales,
         spectrum=_rows(statistics.wavenumbers, sums[:bands] * ratio, expected[:bands] * ratio, errors[:bands] * ratio),
         autocovariance=_rows(np.array(statistics.lags, float), sums[lags], expected[lags], errors[lags]),
@@ -248,56 +276,70 @@ def _compare(
     return report, tests
 
 
+def _rest_test(
+    name: str,
+    statistics: ClassStatistics,
+    sums: FloatArray,
+    expected: FloatArray,
+    errors: FloatArray,
+    p_of: Callable[[float], float],
+) -> Test:
+    """Whether there is more power than there may be in the modes which theory leaves next to none."""
+    most = expected[statistics.rest] + statistics.margin
+    share, error = sums[statistics.rest] / most, errors[statistics.rest] / most
+    p = p_of(gamma_p(share, max(error, SMALL) ** 2)) if share > 1 else 1.0
+    return Test("band", f"{name}, power where there is next to none", share, 1.0, error, p)
+
+
 def _rows(*columns: FloatArray) -> list[tuple[float, float, float, float]]:
     return [(a, b, c, d) for a, b, c, d in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def _length_scales(
-    recipe: Recipe,
-    statistics: ClassStatistics,
-    sums: FloatArray,
-    expected: FloatArray,
-    variance: FloatArray,
-    count: int,
-    p_of: Callable[[float], float],
-    level: float,
+    statistics: ClassStatistics, difference: FloatArray, variance: FloatArray, count: int, p_of: Callable[[float], float]
 ) -> tuple[list[tuple[float, float, float, float]], list[Test]]:
     """Estimates by one step of Fisher scoring on Whittle's likelihood, and tests of their deviation from the labels."""
-    first = statistics.bands + len(statistics.columns)
-    part = slice(first, first + len(recipe.components))
+    recipe = statistics.theory.recipe
+    part = slice(statistics.rest - len(recipe.components), statistics.rest)
     inverse = np.linalg.pinv(statistics.information)
-    deviation = inverse @ (sums - expected)[part]  # of log(length scale)
+    deviation = inverse @ difference[part]  # of log(length scale)
     covariance = inverse @ variance[part, part] @ inverse
     rows, tests = [], []
     for number, label in enumerate(recipe.length_scales(statistics.label)):
+        if covariance[number, number] <= 0:  # a component that cannot be seen
+            rows.append((label, math.nan, math.inf, math.inf))
+            continue
         error = math.sqrt(covariance[number, number])
         second, third = statistics.third_moment(inverse[number] @ statistics.slopes)
-        overlap = max(covariance[number, number] * count / second, 1e-12)  # more than 1 where modes are not independent
+        overlap = covariance[number, number] * count / second  # more than 1 where modes are not independent
         skewness = third * overlap**2 / (second * overlap) ** 1.5 / math.sqrt(count)
         p = p_of(skewed_p(deviation[number] / error, skewness))
-        smallest = error * float(special.ndtri(POWER) - special.ndtri(level / 2))
         found = label * math.exp(deviation[number])
-        rows.append((label, found, label * error, label * smallest))
-        what = f"class {recipe.classes[statistics.label]}, {recipe.components[number].name} length scale {scale_name(label)}"
-        tests.append(Test("length scale", what, found, label, label * error, p))
+        rows.append((label, found, label * error, math.nan))
+        name, component = recipe.classes[statistics.label], recipe.components[number].name
+        tests.append(
+            Test("length scale", f"class {name}, {component} length scale {scale_name(label)}", found, label, label * error, p)
+        )
     return rows, tests
 
 
-def _label_tests(
-    recipe: Recipe, statistics: ClassStatistics, measured: Sequence[Measured], references: _References
-) -> list[Test]:
+def _label_tests(statistics: ClassStatistics, measured: Mapping[Place, Measured], references: References) -> list[Test]:
     """One test: whether some texture looks much more like a neighbouring class."""
     if not statistics.neighbours:
         return []
-    used = statistics.modes.sum()
-    whitened = references.sums[:, : statistics.bands].sum(axis=1)
-    overlap = max(float(whitened.var(ddof=1)) / (2 * used), 1.0)  # more than 1 where modes are not independent
-    ratios = np.array([each.ratios for each in measured]) / overlap
+    ratios = np.array([each.ratios for each in measured.values()])
+    if not statistics.theory.exact:
+        ratios /= overlaps(references.ratios)
     worst, other = np.unravel_index(int(ratios.argmax()), ratios.shape)
-    p = min(1.0, ratios.size * math.exp(-min(float(ratios.max()), 700.0)))
-    names = recipe.classes[statistics.label], recipe.classes[statistics.neighbours[int(other)]]
-    what = f"class {names[0]}, its texture number {int(worst)}: log likelihood ratio of class {names[1]}"
-    return [Test("label", what, float(ratios.max()), 0.0, 1.0, p)]
+    highest, classes = float(ratios.max()), statistics.theory.recipe.classes
+    p = min(1.0, ratios.size * math.exp(-min(max(highest, 0.0), 700.0)))
+    name, like = classes[statistics.label], classes[statistics.neighbours[int(other)]]
+    what = f"{list(measured)[int(worst)]}, of class {name}: log likelihood ratio of class {like}"
+    return [Test("label", what, highest, 0.0, 1.0, p)]
+
+
+def _normal_p(z: float) -> float:
+    return float(2 * special.ndtr(-abs(z)))
 
 
 def _marginal_tests(scores: Sequence[tuple[FloatArray, FloatArray]]) -> list[Test]:
@@ -307,7 +349,5 @@ def _marginal_tests(scores: Sequence[tuple[FloatArray, FloatArray]]) -> list[Tes
         ranked = [rank_scores(values[:, column], references[:, column]) for values, references in scores]
         total, variance = (sum(part) for part in zip(*ranked, strict=True))
         z = total / math.sqrt(variance)
-        tests.append(
-            Test("marginals", f"{name} of the textures, as a normal score", z, 0.0, 1.0, float(2 * special.ndtr(-abs(z))))
-        )
+        tests.append(Test("marginals", f"{name} of the textures, as a normal score", z, 0.0, 1.0, _normal_p(z)))
     return tests
