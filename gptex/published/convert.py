@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from gptex.published.legacy import open_legacy
 from gptex.store.assemble import store_source
 from gptex.store.layout import SHARD_BYTES
 from gptex.store.manifest import Manifest
-from gptex.store.shard import Compression
+from gptex.store.progress import counted, human_bytes
+from gptex.store.shard import Compression, stored_bytes
 from gptex.store.source import Source, printable
 
 MOST_NAMES = 20  # of files that were left out
@@ -71,6 +73,9 @@ def import_legacy(
             raise DatasetError(f"{path}: {error}") from None
         labels = [position[label] for label in legacy.labels]
         textures = (texture._replace(label=position[texture.label]) for texture in legacy)
+        if progress:
+            size = human_bytes(stored_bytes(source, len(labels)))
+            print(f"writing {counted(len(labels), 'texture')}, {size}, to {out}", file=sys.stderr, flush=True)  # noqa: T201
         return store_source(out, source, labels, textures, shard_size=shard_size, compression=compression, progress=progress)
 
 
