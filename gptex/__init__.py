@@ -32,6 +32,7 @@ _HOME = {
     "fetch": "gptex.published",
     "import_legacy": "gptex.published",
     "preview": "gptex.show",
+    "report": "gptex.show",
     "Backdrop": "gptex.learn",
     "DeviceTextures": "gptex.learn",
     "RecipeDataset": "gptex.learn",
@@ -77,6 +78,7 @@ __all__ = [
     "presets",
     "preview",
     "repair",
+    "report",
     "sample",
     "soft_f_beta_loss",
     "split",
@@ -103,7 +105,7 @@ if TYPE_CHECKING:
     )
     from gptex.published import combine, fetch, import_legacy
     from gptex.recipe import Component, Recipe, Texture
-    from gptex.show import preview
+    from gptex.show import preview, report
     from gptex.store import generate, plan, repair, verify
     from gptex.trust import certify, oracle
 

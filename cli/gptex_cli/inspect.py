@@ -1,4 +1,4 @@
-"""`gptex info`, `gptex presets` and `gptex preview`: looking at what there is."""
+"""`gptex info` and `gptex presets`: what there is, in words."""
 
 from __future__ import annotations
 
@@ -125,22 +125,3 @@ def presets(name: str | None) -> None:
         recipe = gptex.preset(each)
         counts = ", ".join(f"{split} {recipe.count(split)}" for split in recipe.splits)
         click.echo(f"{each}: {' x '.join(map(str, recipe.shape))}, {recipe.n_classes} classes ({counts} textures)")
-
-
-@click.command()
-@click.argument("source", metavar="PATH|RECIPE")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The picture: .png, .pdf or .svg.")
-@click.option("--columns", type=click.IntRange(min=1), default=4, show_default=True, help="Examples of each class.")
-@click.option("--split", help="Which split to show.  [default: the first]")
-@click.option("--dpi", type=click.IntRange(min=10), default=100, show_default=True, help="Dots per inch.")
-def preview(source: str, output: Path, columns: int, split: str | None, dpi: int) -> None:
-    """Draw examples of each class of a dataset folder, a recipe's file or a preset.
-
-    \b
-    Example:
-      gptex preview textures -o preview.png
-    """
-    from gptex.show import preview, save
-
-    save(preview(source, columns=columns, split=split), output, dpi=dpi)
-    click.echo(output)

@@ -17,8 +17,9 @@ import click
 from gptex import __version__
 from gptex.errors import GptexError
 from gptex_cli.generate import generate, plan
-from gptex_cli.inspect import info, presets, preview
+from gptex_cli.inspect import info, presets
 from gptex_cli.published import combine, fetch, import_
+from gptex_cli.show import card, preview, report, view
 from gptex_cli.verify import reference, repair, verify
 
 
@@ -34,7 +35,7 @@ def cli() -> None:
     """
 
 
-for command in (generate, plan, fetch, import_, combine, info, verify, repair, reference, presets, preview):
+for command in (generate, plan, fetch, import_, combine, info, verify, repair, reference, presets, preview, view, report, card):
     cli.add_command(command)
 
 

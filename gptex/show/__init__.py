@@ -1,5 +1,8 @@
 """What a person looks at. Heavy dependencies are extras, imported where they are used."""
 
+from gptex.show.cards import card
+from gptex.show.page import report
 from gptex.show.plots import preview, save
+from gptex.show.window import view
 
-__all__ = ["preview", "save"]
+__all__ = ["card", "preview", "report", "save", "view"]

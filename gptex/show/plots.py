@@ -6,17 +6,17 @@ import io
 import math
 import textwrap
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from gptex.catalog import preset, presets
 from gptex.errors import GptexError, MissingExtraError
-from gptex.recipe import Recipe, Texture
-from gptex.store.manifest import Manifest
+from gptex.recipe import Recipe
+from gptex.show.textures import Textures
 from gptex.store.progress import counted
-from gptex.store.shard import open_shard
 from gptex.store.source import Contents
 
 if TYPE_CHECKING:
@@ -24,14 +24,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import LayoutEngine
 
-MAX_ROWS = 16
 
-
-def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None = None) -> Figure:
+def preview(
+    source: str | Path | Recipe,
+    *,
+    columns: int = 4,
+    split: str | None = None,
+    classes: Sequence[str | int] | None = None,
+    indices: Sequence[int] | None = None,
+    zoom: float = 1.0,
+) -> Figure:
     """A montage of a dataset: a row of examples for each class, with its length scales as bars.
 
-    Of more than 16 classes it shows 16, evenly spaced. Of 3-D textures it shows the middle slice of the first axis; 1-D
-    textures are curves, without bars.
+    All images share one scale of grey. Of more than 16 classes it shows 16, evenly spaced. Of 3-D textures it shows the middle
+    slice of the first axis; 1-D textures are curves, without bars.
 
     Parameters
     ----------
@@ -42,6 +48,12 @@ def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None 
         Examples of each class; fewer if the folder has fewer.
     split : str, optional
         Which split to show; the first one by default. Without a folder any name will do.
+    classes : sequence of str or int, optional
+        Names or labels of the classes to show, in this order.
+    indices : sequence of int, optional
+        Which textures of the split to show, in place of the first ones of each class.
+    zoom : float
+        Show the central part of each axis only, this factor smaller.
 
     Returns
     -------
@@ -53,28 +65,42 @@ def preview(source: str | Path | Recipe, *, columns: int = 4, split: str | None 
     MissingExtraError
         Without matplotlib.
     GptexError
-        If there is no such source, the folder has no such split, or `columns` is below 1.
+        If there is no such source, split, class or texture, `columns` or `zoom` is below 1, or both `classes` and `indices`
+        are given.
     """
-    figure_type = _figure_type()
+    figure_type = figure_class()
     if columns < 1:
         raise GptexError(f"a preview has at least one column, not {columns}")
-    contents, rows = _examples(source, columns, split)
+    if not 1 <= zoom < math.inf:
+        raise GptexError(f"a zoom is at least 1, not {zoom:g}")
+    if classes and indices:
+        raise GptexError("either classes or indices say what to show, not both")
+    textures = Textures(source, split)
+    contents, rows = textures.contents, textures.rows(columns, classes, indices)
+    examples = [[textures[index] for index in row] for row in rows]
+    pictures = [[central(example.image, zoom) for example in row] for row in examples]
     columns = max(len(row) for row in rows)
+    limit = float(np.quantile(np.abs([picture for row in pictures for picture in row]), 0.999)) or 1.0
     height, width = contents.shape[-2:] if len(contents.shape) > 1 else (2, 5)
     cell = 2.1 / max(height, width)
-    size = (max(columns * cell * width, 3) + 0.6, len(rows) * max(cell * height, 0.5) + 0.8)
+    size = (max(columns * cell * width, 3) + 1.0, len(rows) * max(cell * height, 0.5) + 0.8)
     figure: Figure = figure_type(figsize=size, layout=_layout())
     grid = figure.subplots(len(rows), columns, squeeze=False)
-    limit = float(np.quantile(np.abs([example.image for row in rows for example in row]), 0.999)) or 1.0
-    for axes, row in zip(grid, rows, strict=True):
-        for axis, example in zip(axes, row, strict=False):
-            _draw(axis, example, limit)
+    for axes, row, shown, drawn in zip(grid, rows, examples, pictures, strict=True):
+        for axis, index, picture in zip(axes, row, drawn, strict=False):
+            draw(axis, picture, limit)
+            if indices:
+                axis.set_title(f"texture {index}", fontsize=8, pad=3)
         for axis in axes[len(row) :]:
             axis.set_axis_off()
         if len(contents.shape) > 1:
-            _draw_scales(axes[0], contents, row[0].length_scales)
-        axes[0].set_ylabel(f"{row[0].label}: {contents.classes[row[0].label]}", fontsize=11, parse_math=False)
-    figure.suptitle(_title(contents, len(rows), limit, int(size[0] * 11)), fontsize=9, parse_math=False)
+            draw_scales(axes[0], contents, shown[0].length_scales)
+        axes[0].set_ylabel(f"{shown[0].label}: {contents.classes[shown[0].label]}", fontsize=11, parse_math=False)
+    if len(contents.shape) > 1:
+        bar = figure.colorbar(grid[0, 0].images[0], ax=grid, shrink=1 / len(rows), anchor=(0, 1), aspect=16, pad=0.02)
+        bar.ax.tick_params(labelsize=8)
+    labels = {example.label for row in examples for example in row}
+    figure.suptitle(_title(contents, len(labels), pictures[0][0].shape, int(size[0] * 11)), fontsize=9, parse_math=False)
     return figure
 
 
@@ -84,17 +110,26 @@ def _layout() -> LayoutEngine:
     return ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
 
 
-def _title(contents: Contents, rows: int, limit: float, letters: int) -> str:
+def _title(contents: Contents, shown: int, part: tuple[int, ...], letters: int) -> str:
     """The dataset's name, and what one sees, in lines of so many letters."""
     facts = [
-        f"{rows} of {contents.n_classes} classes" if contents.n_classes > rows else counted(contents.n_classes, "class"),
+        f"{shown} of {contents.n_classes} classes" if contents.n_classes > shown else counted(contents.n_classes, "class"),
         " × ".join(map(str, contents.shape)) + " pixels",
     ]
     if len(contents.shape) == 3:
         facts.append(f"slice {contents.shape[0] // 2} of the first axis")
+    if part != contents.shape[-len(part) :]:
+        facts.append(f"the central {' × '.join(map(str, part))}")
     if len(contents.shape) > 1:
-        facts.append(f"black to white is ±{limit:.2g}, bars are length scales in pixels")
+        facts.append("bars are length scales in pixels")
     return "\n".join(textwrap.wrap(contents.name, letters) + textwrap.wrap(", ".join(facts), letters))
+
+
+def central(image: npt.NDArray[Any], zoom: float) -> npt.NDArray[np.float32]:
+    """The central part of an image, of a 3-D one of its middle slice, by this factor smaller along each axis."""
+    image = (image[len(image) // 2] if image.ndim == 3 else image).astype(np.float32)
+    sizes = [min(n, max(2, round(n / zoom))) for n in image.shape]
+    return image[tuple(slice((n - size) // 2, (n + size) // 2) for n, size in zip(image.shape, sizes, strict=True))]
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 100) -> None:
@@ -111,7 +146,8 @@ def save(figure: Figure, path: str | Path, dpi: int = 100) -> None:
         raise GptexError(f"cannot write {path}: a picture of {dpi} dots per inch is too large") from None
 
 
-def _figure_type() -> Any:
+def figure_class() -> Any:
+    """Figures that a notebook shows; MissingExtraError without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -128,63 +164,18 @@ def _figure_type() -> Any:
     return Picture
 
 
-def _examples(source: str | Path | Recipe, columns: int, split: str | None) -> tuple[Contents, list[list[Texture]]]:
-    """What `source` is and, for each class to show, its first textures."""
-    if isinstance(source, Recipe):
-        return source, _drawn(source, columns, split)
-    if Path(source).is_dir():
-        manifest = Manifest.read(source)
-        return manifest.contents, _stored(Path(source), manifest, columns, split)
-    if Path(source).is_file():
-        recipe = Recipe.read(source)
-    elif str(source) in presets():
-        recipe = preset(str(source))
-    else:
-        raise GptexError(f"{source} is no folder, no file and no preset (there are {', '.join(presets())})")
-    return recipe, _drawn(recipe, columns, split)
-
-
-def _drawn(recipe: Recipe, columns: int, split: str | None) -> list[list[Texture]]:
-    name = split or next(iter(recipe.splits), "train")
-    step = recipe.n_classes
-    return [[recipe.texture(name, label + step * n) for n in range(columns)] for label in _labels(recipe.n_classes)]
-
-
-def _labels(n_classes: int) -> list[int]:
-    """The classes to show: all, or some that are evenly spaced."""
-    rows = min(n_classes, MAX_ROWS)
-    return [row * n_classes // rows for row in range(rows)]
-
-
-def _stored(folder: Path, manifest: Manifest, columns: int, split: str | None) -> list[list[Texture]]:
-    name = split or next(iter(manifest.splits))
-    if name not in manifest.splits:
-        raise GptexError(f"{folder} has no split {name!r}: there are {', '.join(manifest.splits)}")
-    rows: dict[int, list[Texture]] = {label: [] for label in _labels(len(manifest.classes))}
-    for shard in sorted((s for s in manifest.shards if s.split == name), key=lambda s: s.first):
-        if all(len(row) == columns for row in rows.values()):
-            break
-        with open_shard(folder / shard.file) as file:
-            for row, label in enumerate(file["labels"][()].tolist()):
-                if label in rows and len(rows[label]) < columns:
-                    rows[label].append(Texture(file["images"][row], label, tuple(file["length_scales"][row].tolist())))
-    return [row for row in rows.values() if row]  # a class may be empty
-
-
-def _draw(axis: Axes, example: Texture, limit: float) -> None:
-    image = example.image.astype(np.float32)
+def draw(axis: Axes, picture: npt.NDArray[np.float32], limit: float) -> None:
+    """An image in grey from -limit (black) to limit, or a curve."""
     axis.set_xticks([])
     axis.set_yticks([])
-    if image.ndim == 1:
-        axis.plot(image, linewidth=0.8, color="black")
+    if picture.ndim == 1:
+        axis.plot(picture, linewidth=0.8, color="black")
         axis.set_ylim(-1.1 * limit, 1.1 * limit)
         return
-    if image.ndim == 3:
-        image = image[len(image) // 2]
-    axis.imshow(image, cmap="gray", vmin=-limit, vmax=limit, interpolation="antialiased")
+    axis.imshow(picture, cmap="gray", vmin=-limit, vmax=limit, interpolation="antialiased")
 
 
-def _draw_scales(axis: Axes, contents: Contents, length_scales: tuple[float, ...]) -> None:
+def draw_scales(axis: Axes, contents: Contents, length_scales: tuple[float, ...]) -> None:
     """A bar for each length scale, in the lower left corner, along the direction of a stretched field."""
     from matplotlib.patheffects import withStroke
 
