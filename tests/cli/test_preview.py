@@ -53,3 +53,31 @@ def test_a_recipe_of_any_name_is_drawn_without_a_word(gptex, tmp_path):
     (tmp_path / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
     result = gptex("preview", "recipe.toml", "-o", "picture.png")
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_classes_and_a_part_of_them_can_be_chosen(done, dataset, tmp_path):
+    done("preview", dataset, "-o", "all.png", "--columns", "1")
+    done("preview", dataset, "-o", "one.png", "--columns", "1", "--class", "3-8")
+    done("preview", dataset, "-o", "same.png", "--columns", "1", "--class", "1")
+    done("preview", dataset, "-o", "part.png", "--columns", "1", "--class", "1", "--zoom", "4")
+    one = (tmp_path / "one.png").read_bytes()
+    assert (tmp_path / "same.png").read_bytes() == one != (tmp_path / "part.png").read_bytes()
+    assert size(tmp_path / "one.png")[1] < size(tmp_path / "all.png")[1]
+
+
+def test_textures_can_be_chosen_by_their_index(done, dataset, tmp_path):
+    done("preview", dataset, "-o", "some.png", "--index", "3", "--index", "1")
+    done("preview", dataset, "-o", "first.png", "--index", "0", "--index", "1")
+    assert (tmp_path / "some.png").read_bytes() != (tmp_path / "first.png").read_bytes()
+
+
+def test_what_is_not_there_is_refused(refused, dataset):
+    assert "no class 'four'" in refused("preview", dataset, "-o", "x.png", "--class", "four")
+    assert "no texture 99" in refused("preview", dataset, "-o", "x.png", "--index", "99")
+    assert "not both" in refused("preview", dataset, "-o", "x.png", "--index", "0", "--class", "0")
+    refused("preview", dataset, "-o", "x.png", "--zoom", "0.5", code=2)
+
+
+def test_without_a_display_view_says_what_to_do(refused, dataset):
+    message = refused("view", dataset.name, env={"MPLBACKEND": "agg", "PATH": ""})
+    assert f"`gptex preview '{dataset.name}' -o preview.png`" in message

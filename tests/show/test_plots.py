@@ -30,10 +30,15 @@ def folder(tmp_path_factory):
     return path
 
 
+def examples(figure):
+    """The axes of a figure but for its colour bar."""
+    return [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+
+
 def rows(figure):
     """The axes of a figure in rows from top to bottom."""
     columns = figure.axes[0].get_subplotspec().get_gridspec().ncols
-    return [figure.axes[first : first + columns] for first in range(0, len(figure.axes), columns)]
+    return [examples(figure)[first : first + columns] for first in range(0, len(examples(figure)), columns)]
 
 
 def pictures(figure):
@@ -92,10 +97,13 @@ def test_more_columns_than_textures_leave_no_empty_places(folder):
 
 
 def test_all_images_share_one_scale_of_grey_symmetric_about_zero():
-    limits = {axes.images[0].get_clim() for axes in preview(small()).axes}
+    figure = preview(small())
+    limits = {axes.images[0].get_clim() for axes in examples(figure)}
     assert len(limits) == 1
     low, high = limits.pop()
     assert low == -high < 0
+    (bar,) = set(figure.axes) - set(examples(figure))
+    assert bar.get_ylim() == (low, high)
 
 
 def test_rows_are_labelled_with_the_number_and_name_of_the_class():
@@ -121,6 +129,71 @@ def test_bars_are_as_long_as_the_length_scales_and_lie_inside_the_image():
 def test_row_0_of_an_image_is_on_top():
     bottom, top = preview(small()).axes[0].get_ylim()
     assert bottom > top
+
+
+# -- which textures
+
+
+def test_classes_are_shown_by_name_or_label_in_the_order_asked_for(folder):
+    for source in (folder, small()):
+        figure = preview(source, columns=2, classes=["3-12", 0, "4"])
+        assert [row[0].get_ylabel() for row in rows(figure)] == ["5: 3-12", "0: 1.5-8", "4: 2-12"]
+        assert "3 of 6 classes" in figure.get_suptitle()
+
+
+def test_a_name_comes_before_a_label():
+    recipe = small(components=[Component(name="fine", length_scales=[2, 1])])  # class 0 is called 2, class 1 is called 1
+    assert [row[0].get_ylabel() for row in rows(preview(recipe, classes=["2", "0", 1]))] == ["0: 2", "1: 1"]
+
+
+def test_textures_can_be_chosen_by_their_index(folder):
+    recipe = small()
+    for source in (folder, recipe):
+        figure = preview(source, indices=[13, 0, 7, 6])
+        shown = [(row[0].get_ylabel(), [axes.get_title() for axes in row if axes.images]) for row in rows(figure)]
+        assert shown == [("0: 1.5-8", ["texture 0", "texture 6"]), ("1: 2-8", ["texture 13", "texture 7"])]
+        expected = [[recipe.texture("train", index).image for index in row] for row in ([0, 6], [13, 7])]
+        np.testing.assert_array_equal(pictures(figure), expected)
+
+
+def test_many_textures_of_a_class_take_several_rows():
+    assert [len(row) for row in pictures(preview(small(), indices=[0, 6, 12, 18, 24], columns=2))] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(("zoom", "size"), [(1, 64), (4, 16), (3, 21), (1000, 2)])
+def test_zoom_shows_the_central_part(zoom, size):
+    figure = preview(small(), columns=1, zoom=zoom)
+    start = (64 - size) // 2
+    whole = small().texture("train", 0).image
+    np.testing.assert_array_equal(pictures(figure)[0][0], whole[start : start + size, start : start + size])
+    assert (f"central {size} × {size}" in " ".join(figure.get_suptitle().split())) == (zoom > 1)
+    assert bars(rows(figure)[0][0]) == pytest.approx([1.5, 8])  # in pixels of the image still
+
+
+def test_zoom_shows_part_of_a_curve_and_of_a_slice():
+    line = preview(small(shape=[200]), columns=1, zoom=2)
+    assert len(line.axes[0].lines[0].get_ydata()) == 100
+    volume = preview(small(shape=[9, 24, 32], components=[Component(name="fine", length_scales=[2, 3])]), columns=1, zoom=2)
+    assert pictures(volume)[0][0].shape == (12, 16)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": ["7"]}, "no class '7'"),
+        ({"classes": [-1]}, "no class -1"),
+        ({"classes": ["1.5-9"]}, "did you mean '1.5-8'"),
+        ({"indices": [18]}, "no texture 18"),
+        ({"indices": [-1]}, "no texture -1"),
+        ({"indices": [0], "classes": [0]}, "not both"),
+        ({"indices": range(17), "columns": 1}, "too many"),
+        ({"zoom": 0.5}, "0.5"),
+        ({"zoom": float("nan")}, "nan"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(options, message, folder):
+    with pytest.raises(GptexError, match=message):
+        preview(folder, **options)
 
 
 # -- other shapes
@@ -149,7 +222,7 @@ def test_of_many_classes_sixteen_from_first_to_last_are_shown_and_the_title_says
     gptex.generate(recipe, tmp_path / "many", workers=1, progress=False)
     for source in (recipe, tmp_path / "many"):
         figure = preview(source, columns=1)
-        shown = [int(axes.get_ylabel().partition(":")[0]) for axes in figure.axes]
+        shown = [int(axes.get_ylabel().partition(":")[0]) for axes in examples(figure)]
         assert len(set(shown)) == 16
         assert shown == sorted(shown)
         assert max(np.diff([*shown, 18])) == 2  # no two neighbours are left out
