@@ -41,9 +41,10 @@ def open_covariance(shape: Shape, kernel: CovarianceKernel, length_scale: float,
 
     def cut_off(torus: Shape) -> Spectrum:
         variance = variances(torus, kernel, length_scale, window=shape)
-        negative = -float((np.minimum(variance, 0) * all_modes(torus).multiplicity).sum())
+        negative = np.minimum(variance, 0)
+        negative *= all_modes(torus).multiplicity
         found = trim(torus, variance, tolerance / 2)
-        return replace(found, loss=found.loss + negative)
+        return replace(found, loss=found.loss - float(negative.sum()))
 
     clear = [n + reach * extent for n, extent in zip(shape, extents, strict=True)]
     band = band_limits(kernel, length_scale, dim, tolerance / 2)

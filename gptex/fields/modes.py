@@ -51,6 +51,12 @@ class ModeBox:
         return times
 
     @property
+    def shape(self) -> Shape:
+        """Of the array of the modes' variances or amplitudes: both signs on the leading axes, from 0 up on the last one."""
+        leading = (min(2 * top + 1, size) for top, size in zip(self.cutoff[:-1], self.torus[:-1], strict=True))
+        return (*leading, self.cutoff[-1] + 1)
+
+    @property
     def index(self) -> tuple[npt.NDArray[np.intp], ...]:
         """Where the modes stand in an array of the torus's whole half spectrum, by `numpy.ix_`."""
         return np.ix_(*(numbers.ravel().astype(int) for numbers in mode_numbers(self.torus, self.cutoff)))
@@ -61,11 +67,11 @@ class ModeBox:
         So they do where the modes are few along the last axis, unless the matrices of a leading axis take over, as on long
         narrow grids. An FFT of n points is counted as 5 n log2(n) operations, a real one as half of that.
         """
-        *leading, last = self.torus
+        last = self.torus[-1]
         columns, rows, points = self.cutoff[-1] + 1, math.prod(shape[:-1]), math.prod(self.torus[:-1])
         if self.cutoff[-1] >= THIN * last / shape[-1]:
             return False
-        counts = [min(2 * top + 1, size) for top, size in zip(self.cutoff, leading, strict=False)]
+        counts = self.shape[:-1]
         stages = [math.prod(shape[:axis]) * math.prod(counts[axis:]) * columns for axis in range(len(shape))]
         matrices = sum(n * count for n, count in zip(shape, counts, strict=False)) + shape[-1] * columns + 4 * columns**2
         if 2 * max(matrices, *stages) > max(THIN_NUMBERS, THIN_NUMBERS_PER_PIXEL * math.prod(shape)):
@@ -112,8 +118,12 @@ def all_modes(torus: Shape) -> ModeBox:
 
 
 def trim(torus: Shape, variance: FloatArray, budget: float) -> Spectrum:
-    """The modes of a whole half spectrum but for outer ones that together carry less than the share `budget`, and negatives."""
-    weighted = np.maximum(variance, 0) * all_modes(torus).multiplicity
+    """The modes of a whole half spectrum but for outer ones that together carry less than the share `budget`, and negatives.
+
+    The array `variance` is used up.
+    """
+    weighted = np.maximum(variance, 0, out=variance)
+    weighted *= all_modes(torus).multiplicity
     total = float(weighted.sum())
     cutoff = []
     for axis, size in enumerate(torus):
@@ -125,7 +135,7 @@ def trim(torus: Shape, variance: FloatArray, budget: float) -> Spectrum:
         beyond = total - np.cumsum(marginal)
         cutoff.append(int(np.argmax(beyond <= budget * total / len(torus))))
     kept = ModeBox(torus, tuple(cutoff))
-    box = weighted[kept.index]
+    box = weighted if kept == all_modes(torus) else weighted[kept.index]
     loss = total - float(box.sum())
     box /= kept.multiplicity
     return Spectrum(torus, kept.cutoff, box, max(loss, 0.0))

@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ from gptex.fields.blas import one_blas_thread
 from gptex.fields.kernels import Kernel, kernel_by_name
 from gptex.fields.modes import ModeBox, Shape, mode_numbers
 from gptex.fields.spectra import DEFAULT_TOLERANCE, Boundary, spectrum
-from gptex.fields.streams import check_seed, complex_normals, stream
+from gptex.fields.streams import BLOCK, check_seed, complex_normals, stream
 
 Field = npt.NDArray[np.floating[Any]]
 Amplitudes = npt.NDArray[np.complexfloating[Any, Any]]
@@ -119,8 +119,9 @@ class Sampler:
         found = spectrum(self.shape, kernel, self.length_scale, boundary, tolerance)
         self.modes = ModeBox(found.torus, found.cutoff)
         self.loss = found.loss
-        std = found.variance / found.multiplicity  # of the real and of the imaginary part of each amplitude, once rooted
-        self._std = np.sqrt(std, out=std).astype(self.dtype)
+        std = found.variance  # of the real and of the imaginary part of each amplitude, once divided and rooted
+        std /= found.multiplicity
+        self._std, self._rows = _without_mirrored(np.sqrt(std, out=std).astype(self.dtype), self.modes)
         thin = boundary == "open" and self.modes.thin(self.shape)
         self.products = ThinProducts(self.shape, self.modes, self.dtype) if thin else None
 
@@ -135,17 +136,29 @@ class Sampler:
         RecipeError
             If the seed is not a whole number from 0 to 2**128 - 1.
         """
-        return superpose([self], [self.draw(stream(check_seed(seed)))])
+        bits = stream(check_seed(seed))
+        return superpose([self], lambda _: self.draw(bits))
 
     def draw(self, bits: np.random.PCG64) -> Amplitudes:
         """Random amplitudes of the modes, in the order of `Spectrum.variance`."""
-        return complex_normals(bits, self._std)
+        columns = self._std.shape[1]
+        amplitudes = np.empty((len(self._rows), columns), np.result_type(self.dtype, np.complex64))
+        at_once = max(1, BLOCK // columns)
+        for first in range(0, len(self._rows), at_once):
+            block = slice(first, first + at_once)
+            complex_normals(bits, self._std.take(self._rows[block], axis=0), out=amplitudes[block])
+        return amplitudes.reshape(self.modes.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the sampler takes."""
+        return self._std.nbytes + self._rows.nbytes + (self.products.nbytes if self.products else 0)
 
     def _add_open(self, amplitudes: Amplitudes, total: Field | None, weight: float, standardize: bool) -> Field:
         """`total` plus `weight` times the open field of `amplitudes`; both arrays are used up."""
         if self.products is not None:
             return self.products.add(amplitudes, total, weight, standardize)
-        field = _inverse(self.modes.torus, self.shape, [(amplitudes, self.modes.cutoff)])
+        field = _inverse(self.modes.torus, self.shape, _spread(amplitudes, self.modes, self.modes.cutoff[-1] + 1))
         if standardize:
             field -= field.mean(dtype=np.float64)
             weight /= _nonzero(math.sqrt(np.square(field).mean(dtype=np.float64)))
@@ -153,15 +166,33 @@ class Sampler:
         return field if total is None else np.add(total, field, out=total)
 
 
+def _without_mirrored(std: Field, box: ModeBox) -> tuple[Field, npt.NDArray[np.intp]]:
+    """The rows of `std` but for those that mirror others, and for each leading mode the number of its row."""
+    *leading, columns = box.shape
+    along = (np.moveaxis(std, axis, 0) for axis in range(len(leading)))
+    if not all(np.array_equal(rows[1:], rows[:0:-1]) for rows in along):  # as with a stretch across the grid's axes
+        return std.reshape(-1, columns), np.arange(math.prod(leading))
+    sizes = [top + 1 for top in box.cutoff[:-1]]
+    folds = [np.abs(numbers).ravel().astype(np.intp) for numbers in mode_numbers(box.torus, box.cutoff)[:-1]]
+    rows = np.arange(math.prod(sizes)).reshape(sizes)[np.ix_(*folds)]
+    return std[tuple(map(slice, sizes))].reshape(-1, columns).copy(), rows.ravel()
+
+
 def superpose(
-    samplers: Sequence[Sampler], draws: Sequence[Amplitudes], weights: Sequence[float] | None = None, standardize: bool = False
+    samplers: Sequence[Sampler],
+    draws: Sequence[Amplitudes] | Callable[[int], Amplitudes],
+    weights: Sequence[float] | None = None,
+    standardize: bool = False,
 ) -> Field:
     """The weighted sum of the fields of `draws`, with one inverse transform for all periodic ones.
 
     Parameters
     ----------
-    samplers, draws : sequences of one length
-        Samplers of one shape and dtype, and the amplitudes drawn by each; the amplitudes are used up.
+    samplers : sequence of Sampler
+        Of one shape and dtype.
+    draws : sequence or callable
+        The amplitudes drawn by each sampler; or what draws those of sampler number i once they are needed, so that not all
+        are in memory at one time. They are used up.
     weights : sequence of float, optional
         What each field is multiplied by; 1 if left out.
     standardize : bool
@@ -176,20 +207,35 @@ def superpose(
     RecipeError
         Without any field, or if a field to be standardized is constant over the window.
     """
-    weights = [1.0] * len(draws) if weights is None else weights
-    parts = list(zip(samplers, draws, weights, strict=True))
-    periodic = [
-        (_scaled(amplitudes, sampler, weight, standardize), sampler.modes.cutoff)
-        for sampler, amplitudes, weight in parts
-        if sampler.boundary == "periodic"
-    ]
-    total = _inverse(samplers[0].shape, samplers[0].shape, periodic) if periodic else None
-    for sampler, amplitudes, weight in parts:
+    draw: Callable[[int], Amplitudes] = draws if callable(draws) else draws.__getitem__
+    weights = [1.0] * len(samplers) if weights is None else weights
+    parts = list(zip(range(len(samplers)), samplers, weights, strict=True))
+    periodic = [part for part in parts if part[1].boundary == "periodic"]
+    total = _periodic(periodic, draw, standardize) if periodic else None
+    for number, sampler, weight in parts:
         if sampler.boundary == "open":
-            total = sampler._add_open(amplitudes, total, weight, standardize)
+            total = sampler._add_open(draw(number), total, weight, standardize)
     if total is None:
         raise RecipeError("superpose needs at least one field")
     return total
+
+
+def _periodic(parts: list[tuple[int, Sampler, float]], draw: Callable[[int], Amplitudes], standardize: bool) -> Field:
+    """The weighted sum of periodic fields, each given by its number, sampler and weight."""
+    torus = parts[0][1].shape
+    columns = max(sampler.modes.cutoff[-1] for _, sampler, _ in parts) + 1
+    first = max(parts, key=lambda part: part[1].modes.shape == (*torus[:-1], columns))  # if one has room for all
+    if columns > 0.9 * (torus[-1] // 2 + 1):
+        columns = torus[-1] // 2 + 1  # else the transform makes a copy to get there
+
+    def drawn(number: int, sampler: Sampler, weight: float) -> Amplitudes:
+        return _scaled(draw(number), sampler, weight, standardize)
+
+    total = _spread(drawn(*first), first[1].modes, columns)
+    for part in parts:
+        if part is not first:
+            _add(total, drawn(*part), part[1].modes)
+    return _inverse(torus, torus, total)
 
 
 def _scaled(amplitudes: Amplitudes, sampler: Sampler, weight: float, standardize: bool) -> Amplitudes:
@@ -208,17 +254,25 @@ def _nonzero(std: float) -> float:
     return std
 
 
-def _inverse(torus: Shape, window: Shape, parts: Sequence[tuple[Amplitudes, Shape]]) -> Field:
-    """The sum of the fields of amplitudes on `torus`, each with its cutoff, as pixels of the first `window` of each axis."""
-    columns = max(cutoff[-1] for _, cutoff in parts) + 1
-    shape = (*torus[:-1], columns)
-    whole = [part for part, _ in parts if part.shape == shape]
-    amplitudes = whole[0] if whole else np.zeros(shape, parts[0][0].dtype)
-    for part, cutoff in parts:
-        if part is not amplitudes:
-            for corner in itertools.product(*map(_ends, torus[:-1], part.shape[:-1], cutoff[:-1])):
-                into = (*(there for there, _ in corner), slice(part.shape[-1]))
-                amplitudes[into] += part[tuple(here for _, here in corner)]
+def _spread(amplitudes: Amplitudes, box: ModeBox, columns: int) -> Amplitudes:
+    """The amplitudes of the modes `box` in an array of all rows and so many columns of the torus, which may be the same one."""
+    shape = (*box.torus[:-1], columns)
+    if amplitudes.shape == shape:
+        return amplitudes
+    total = np.zeros(shape, amplitudes.dtype)
+    _add(total, amplitudes, box)
+    return total
+
+
+def _add(total: Amplitudes, amplitudes: Amplitudes, box: ModeBox) -> None:
+    """Add the amplitudes of the modes `box` to those of `total`, which has all rows of the torus."""
+    for corner in itertools.product(*map(_ends, box.torus[:-1], amplitudes.shape[:-1], box.cutoff[:-1])):
+        into = (*(there for there, _ in corner), slice(amplitudes.shape[-1]))
+        total[into] += amplitudes[tuple(here for _, here in corner)]
+
+
+def _inverse(torus: Shape, window: Shape, amplitudes: Amplitudes) -> Field:
+    """The field of amplitudes in all rows of `torus`, which are used up, as pixels of the first `window` of each axis."""
     if len(torus) > 1:
         amplitudes = scipy.fft.ifftn(amplitudes, axes=tuple(range(len(torus) - 1)), norm="forward", overwrite_x=True)
         amplitudes = amplitudes[tuple(slice(n) for n in window[:-1])]
@@ -262,8 +316,14 @@ class ThinProducts:
         last = (columns * box.multiplicity[:, None]).reshape(window[-1], -1).T
         self.last = np.ascontiguousarray(last, dtype=dtype)
         self.last_mean = last.mean(axis=1)
-        self.last_gram = last @ last.T
+        with one_blas_thread:
+            self.last_gram = last @ last.T
         self.last_covariance = self.last_gram - window[-1] * np.outer(self.last_mean, self.last_mean)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the matrices take."""
+        return sum(array.nbytes for array in (*self.leading, self.last, self.last_mean, self.last_gram, self.last_covariance))
 
     def add(self, amplitudes: Amplitudes, total: Field | None, weight: float, standardize: bool) -> Field:
         """`total` plus `weight` times the field of `amplitudes`; `total` is used up."""

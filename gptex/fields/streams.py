@@ -54,15 +54,21 @@ def stream(seed: int, *key: int) -> np.random.PCG64:
     return np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def complex_normals(bits: np.random.PCG64, std: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.complexfloating[Any, Any]]:
+def complex_normals(
+    bits: np.random.PCG64,
+    std: npt.NDArray[np.floating[Any]],
+    out: npt.NDArray[np.complexfloating[Any, Any]] | None = None,
+) -> npt.NDArray[np.complexfloating[Any, Any]]:
     """Complex numbers with independent normal real and imaginary parts, each of standard deviation `std`.
 
-    The shape is that of `std`, the precision too. float32 and float64 agree to rounding: to 1e-6 on the whole, less well in
-    the rare pairs of radius near 0, where u is near 1.
+    The shape is that of `std`, the precision too; `out`, to write to, must have both and be in C order. float32 and float64
+    agree to rounding: to 1e-6 on the whole, less well in the rare pairs of radius near 0, where u is near 1.
     """
     real = std.dtype.type
     flat_std = std.ravel()
-    normals = np.empty(flat_std.shape, np.result_type(real, np.complex64))
+    if out is None:
+        out = np.empty(std.shape, np.result_type(real, np.complex64))
+    normals = out.reshape(-1)
     for first in range(0, flat_std.size, BLOCK):
         block = normals[first : first + BLOCK]
         words = bits.random_raw(block.size)
@@ -77,7 +83,7 @@ def complex_normals(bits: np.random.PCG64, std: npt.NDArray[np.floating[Any]]) -
         angle *= real(2 * math.pi * 2.0**-32)
         np.multiply(radius, np.cos(angle), out=block.real)
         np.multiply(radius, np.sin(angle), out=block.imag)
-    return normals.reshape(std.shape)
+    return out
 
 
 def normals(bits: np.random.PCG64, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.floating[Any]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,7 @@ LARGEST_IMAGE_SHARE = 0.1  # of the variance of a periodic field, from its own i
 MOST_TERMS = 100  # aliases or images on each side of an axis
 MOST_DISTANCES = 2**23  # in a table of them
 MOST_SUMMANDS = 2**30  # for all modes or lags together; a minute or two where the kernel is slow
+BLOCK = 2**15  # points taken at a time: small enough to stay in the cache
 
 
 def periodic(torus: Shape, kernel: CovarianceKernel, length_scale: float, tolerance: float) -> Spectrum:
@@ -51,7 +53,9 @@ def periodic(torus: Shape, kernel: CovarianceKernel, length_scale: float, tolera
     variance: FloatArray = np.zeros(np.broadcast_shapes(*(n.shape for n in numbers)))
     for shift in itertools.product(range(-int(aliases), int(aliases) + 1), repeat=dim):
         wavenumbers = [2 * math.pi * (m / n + s) for m, n, s in zip(numbers, torus, shift, strict=True)]
-        variance += kernel.spectral_density(kernel.scaled_wavenumber(wavenumbers, length_scale), dim)
+        for rows in _blocks(variance):
+            q = kernel.scaled_wavenumber([wavenumbers[0][rows], *wavenumbers[1:]], length_scale)
+            variance[rows] += kernel.spectral_density(q, dim)
     variance *= kernel.aspect * length_scale**dim / math.prod(torus)
     share = float((variance * ModeBox(torus, cutoff).multiplicity).sum()) - 1
     if share > 1.1 * LARGEST_IMAGE_SHARE:  # images further than those that _check_length_scale adds up
@@ -98,10 +102,12 @@ def variances(
         known = kernel.correlation(np.sqrt(np.arange(farthest + 1.0)) / length_scale)
     for shift in itertools.product(range(-images, images + 1), repeat=len(torus)):
         moved = np.ix_(*(lag + s * n for lag, s, n in zip(lags, shift, torus, strict=True)))
-        if known is None:
-            covariance += kernel.covariance(moved, length_scale)
-        else:
-            covariance += known[sum(np.square(lag.astype(np.intp)) for lag in moved)]
+        for rows in _blocks(covariance):
+            here = [moved[0][rows], *moved[1:]]
+            if known is None:
+                covariance[rows] += kernel.covariance(here, length_scale)
+            else:
+                covariance[rows] += known[sum(np.square(lag.astype(np.intp)) for lag in here)]
     if window is not None:
         for factor in np.ix_(*(_cutoff(lag, n, inside) for lag, n, inside in zip(lags, torus, window, strict=True))):
             covariance *= factor
@@ -109,10 +115,19 @@ def variances(
         return np.asarray(scipy.fft.rfftn(covariance).real / math.prod(torus))
     folds = [np.minimum(np.arange(n), n - np.arange(n)) for n in torus]
     for axis, fold in enumerate(folds):  # even in each lag: one orthant is enough, and the transform is real
-        covariance = scipy.fft.rfft(covariance.take(fold, axis), axis=axis).real
+        lines = np.moveaxis(np.atleast_2d(covariance), axis - len(torus), -1)
+        for rows in _blocks(lines):
+            lines[rows] = scipy.fft.rfft(lines[rows].take(fold, -1)).real
+    covariance /= math.prod(torus)
     for axis, fold in enumerate(folds[:-1]):
         covariance = covariance.take(fold, axis)
-    return covariance / math.prod(torus)
+    return covariance
+
+
+def _blocks(array: FloatArray) -> Iterator[slice]:
+    """Parts of the first axis of about `BLOCK` elements each."""
+    rows = max(1, BLOCK * len(array) // array.size)
+    return (slice(first, first + rows) for first in range(0, len(array), rows))
 
 
 def _even(kernel: CovarianceKernel, dim: int) -> bool:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gptex.errors import RecipeError
 from gptex.fields.modes import Shape
-from gptex.fields.sampler import Precision, Sampler, superpose
+from gptex.fields.sampler import Amplitudes, Precision, Sampler, superpose
 from gptex.fields.streams import normals, split_key, stream
 from gptex.recipe.component import Component
 from gptex.recipe.names import check_split
@@ -44,7 +44,7 @@ class Texture(NamedTuple):
 class Samplers:
     """The samplers of a recipe, one for each length scale of each component, set up when first needed.
 
-    One of all modes takes half as much memory as a texture, and setting it up as long as drawing several. Those that fit
+    One of all modes takes a quarter of a texture's memory, and setting it up as long as drawing several. Those that fit
     into `KEPT` textures are kept, and besides them the last one of each component. Which are kept is settled first come,
     first served, because textures go through the classes in turn: to drop the least recently used would be to drop each
     just before its turn. Threads may share them; two may then set up the same one.
@@ -76,8 +76,8 @@ class Samplers:
             del last  # before another one takes its memory
             sampler = self._set_up(self._components[number], choice)
             self._losses[number, choice] = sampler.loss
-            if (size := _size(sampler)) <= self._room:
-                self._room -= size
+            if sampler.nbytes <= self._room:
+                self._room -= sampler.nbytes
                 self._kept[number, choice] = sampler
                 return sampler
         self._last[number] = choice, sampler
@@ -101,15 +101,6 @@ class Samplers:
             raise RecipeError(f"component {component.name!r}: {error}") from None
 
 
-def _size(sampler: Sampler) -> int:
-    """Bytes that a sampler takes: a standard deviation for each mode, and the matrices of open fields of few modes."""
-    modes = [min(2 * top + 1, size) for top, size in zip(sampler.modes.cutoff, sampler.modes.torus, strict=True)]
-    numbers = math.prod(modes[:-1]) * (sampler.modes.cutoff[-1] + 1)
-    if sampler.boundary == "open" and sampler.modes.thin(sampler.shape):
-        numbers += 2 * sum(map(operator.mul, sampler.shape, modes)) + 4 * modes[-1] ** 2
-    return numbers * sampler.dtype.itemsize
-
-
 def draw_texture(recipe: Recipe, samplers: Samplers, split: str, index: int) -> Texture:
     """As `Recipe.texture`, with its samplers."""
     check_split(split)
@@ -122,8 +113,11 @@ def draw_texture(recipe: Recipe, samplers: Samplers, split: str, index: int) -> 
     label = index % recipe.n_classes
     key = split_key(split)
     chosen = [samplers.get(number, choice) for number, choice in enumerate(recipe.choices(label))]
-    draws = [sampler.draw(stream(recipe.seed, key, index, number)) for number, sampler in enumerate(chosen)]
-    image = superpose(chosen, draws, [component.weight for component in recipe.components], recipe.standardize)
+
+    def draw(number: int) -> Amplitudes:
+        return chosen[number].draw(stream(recipe.seed, key, index, number))
+
+    image = superpose(chosen, draw, [component.weight for component in recipe.components], recipe.standardize)
     if recipe.noise_std:
         noise = stream(recipe.seed, key, index, len(chosen))
         image += image.dtype.type(recipe.noise_std) * normals(noise, recipe.shape, image.dtype)

@@ -22,11 +22,13 @@ from gptex.fields import (
     Sampler,
     SquaredExponential,
     sample,
+    spectrum,
     stream,
     superpose,
 )
 from gptex.fields.blas import one_blas_thread
 from gptex.fields.sampler import _cached_sampler, check_shape
+from gptex.fields.streams import complex_normals
 
 KERNELS = [
     SquaredExponential(),
@@ -369,3 +371,40 @@ def test_kernels_that_differ_only_where_equality_does_not_look_are_not_confused(
     narrow, wide = sample(256, Undeclared(1.0), 3.0, seed=0), sample(256, Undeclared(4.0), 3.0, seed=0)
     np.testing.assert_array_equal(narrow, sample(256, "squared-exponential", 3.0, seed=0))
     np.testing.assert_allclose(wide, sample(256, "squared-exponential", 12.0, seed=0), atol=1e-5)
+
+
+# Memory
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (63, 50), (12, 9, 10)], ids=str)
+@pytest.mark.parametrize("boundary", ["periodic", "open"])
+def test_rows_of_modes_that_mirror_others_are_kept_once_and_drawn_alike(shape, boundary):
+    sampler = Sampler(shape, "matern", 1.5, nu=1.5, boundary=boundary)
+    variance = spectrum(shape, sampler.kernel, 1.5, boundary, 1e-8)
+    std = np.sqrt(variance.variance / variance.multiplicity).astype(np.float32)
+    np.testing.assert_array_equal(sampler.draw(stream(3)), complex_normals(stream(3), std))
+    products = sampler.products.nbytes if sampler.products else 0
+    leading = [top + 1 for top in sampler.modes.cutoff[:-1]]
+    assert sampler.nbytes - products == 4 * math.prod(leading) * std.shape[-1] + 8 * math.prod(std.shape[:-1])
+
+
+@pytest.mark.parametrize("angle", [20.0, 45.0, 90.0])
+def test_a_stretch_across_the_axes_mirrors_nothing(angle):
+    kernel = Matern(nu=1.5, aspect=2.0, angle=angle)
+    sampler, found = Sampler((32, 30), kernel, 1.5), spectrum((32, 30), kernel, 1.5, "periodic", 1e-8)
+    std = np.sqrt(found.variance / found.multiplicity).astype(np.float32)
+    np.testing.assert_array_equal(sampler.draw(stream(3)), complex_normals(stream(3), std))
+    assert (sampler.nbytes >= std.nbytes) == (angle != 90)
+
+
+@pytest.mark.parametrize("mixture", MIXTURES)
+def test_fields_drawn_when_they_are_needed_are_those_drawn_before(mixture):
+    samplers = [Sampler((24, 28), k, ls, boundary=b) for k, ls, b in MIXTURES[mixture]]
+    asked = []
+
+    def draw(number):
+        asked.append(number)
+        return samplers[number].draw(stream(0, number))
+
+    np.testing.assert_array_equal(superpose(samplers, draw), superpose(samplers, draws_of(samplers)))
+    assert sorted(asked) == list(range(len(samplers)))
