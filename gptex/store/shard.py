@@ -169,12 +169,15 @@ def write_textures(path: Path, contents: Contents, plan: ShardPlan, textures: It
         file.attrs.update(_description(contents))
         file.attrs["arrays_sha256"] = digest.hexdigest()  # of as yet no arrays: keeps the place
         images = file.create_dataset("images", (plan.count, *contents.shape), dtype, **storage)
-        for row, texture in zip(range(plan.count), textures, strict=True):
+        remaining = iter(textures)
+        for row in range(plan.count):
+            texture = next(remaining)
             image = np.ascontiguousarray(texture.image, dtype)
             images[row] = image
             disk.check()
             digest.update(image.data)
             labels[row] = texture.label
+            del texture, image  # before the next one is drawn; zip would hold it too
         for name, array in _small_arrays(contents, plan, labels).items():
             file.create_dataset(name, data=array)
             digest.update(array.data)
