@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import gptex
 from benchmarks.texture import two_scales
 from gptex.store.shard import ShardPlan, write_shard
+from gptex.store.workers import KEEP_MEMORY, ONE_THREAD
 
 RECIPES = {
     "the paper's recipe": lambda: gptex.preset("golkar-cranmer-2018"),
@@ -58,4 +60,4 @@ def main() -> None:
     for name in RECIPES:
         for count in (8, 64):
             code = f"from benchmarks.memory import measure; measure({name!r}, {count})"
-            subprocess.run([sys.executable, "-c", code], check=True)
+            subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **KEEP_MEMORY, **ONE_THREAD})
