@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, as_completed, wait
 from dataclasses import replace
@@ -20,16 +21,17 @@ from gptex.errors import DatasetError, GptexError
 from gptex.recipe import Recipe
 from gptex.store.assemble import check_space
 from gptex.store.card import card
-from gptex.store.files import write_text
+from gptex.store.files import sync, write_text
 from gptex.store.folder import check_places, clear, locked, owned, shards_in, write_recipe
 from gptex.store.layout import SHARD_BYTES, cut
 from gptex.store.manifest import CARD, MANIFEST, RECIPE, Manifest
 from gptex.store.progress import progress as show_progress
-from gptex.store.shard import Compression, Shard, ShardPlan, make_shard, stored_bytes, write_shard
+from gptex.store.shard import Compression, Shard, ShardPlan, make_shard, record, stored_bytes, write_textures
 from gptex.store.workers import WorkerPool, workers_for
 
-MEASURED_TEXTURES = 64  # to estimate the time: so many …
-MEASURED_BYTES = 8 * 2**20  # … of so many bytes at most, but one
+MEASURED_TEXTURES = 64  # in a row, to estimate the time: so many …
+MEASURED_BYTES = 8 * 2**20  # … of so many bytes at most, but one …
+MEASURED_PLACES = 7  # … at so many places among the classes
 
 
 class Plan(NamedTuple):
@@ -113,23 +115,35 @@ def plan_into(out: str | Path, recipe: Recipe, *, overwrite: bool = False, **opt
 
 
 def estimated_seconds(todo: Plan, processes: int) -> float:
-    """How long writing will take, from a few textures in a temporary folder; where they do not fit, they are only drawn."""
+    """How long writing will take, from a few textures in a temporary folder; where they do not fit, they are only drawn.
+
+    All samplers are set up once, as `generate` does first, and once more for the workers. Those that are not kept are set up
+    again and again: hence textures from several places among the classes, each measured once the one before it was drawn.
+    """
     if not todo.shards:
         return 0.0
     recipe, shard = todo.recipe, todo.shards[0]
     count = max(1, min(shard.count, MEASURED_TEXTURES, MEASURED_BYTES // recipe.texture_bytes))
-    times = []
+    start = time.perf_counter()
+    recipe.losses()
+    setup = time.perf_counter() - start
+    seconds = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        fits = 2 * stored_bytes(recipe, count) + 2**18 < shutil.disk_usage(folder).free
-        for _ in range(2):  # the second one finds everything set up
+        path = Path(folder, "measured.h5")
+        fits = stored_bytes(recipe, count) + 2**18 < shutil.disk_usage(folder).free
+        for place in range(MEASURED_PLACES):
+            first = recipe.n_classes + recipe.n_classes * place // MEASURED_PLACES
+            recipe.texture(shard.split, first - 1)
+            textures = (recipe.texture(shard.split, index) for index in range(first, first + count))
             start = time.perf_counter()
             if fits:
-                write_shard(folder, recipe.to_json(), replace(shard, count=count))
+                measured = replace(shard, first=first, count=count)
+                record(path, measured, write_textures(path, recipe, measured, textures))
+                sync(path)
             else:
-                for index in range(count):
-                    recipe.texture(shard.split, index)
-            times.append(time.perf_counter() - start)
-    return times[0] + times[1] / count * todo.textures / processes
+                deque(textures, maxlen=0)
+            seconds += time.perf_counter() - start
+    return 2 * setup + seconds / (MEASURED_PLACES * count) * todo.textures / processes
 
 
 def generate(
