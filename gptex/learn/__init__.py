@@ -9,7 +9,7 @@ except ModuleNotFoundError:
         "datasets to learn from need torch, which the extra gptex[torch] brings: pip install torch"
     ) from None
 
-from gptex.learn.backdrop import Backdrop, backdrop
+from gptex.learn.backdrop import Backdrop, backdrop, mask_gradient
 from gptex.learn.datasets import LabelledTextures, RecipeDataset, TextureDataset, open
 from gptex.learn.device import DeviceBatch, DeviceTextures
 from gptex.learn.gradients import plot_gradient_reach
@@ -29,6 +29,7 @@ __all__ = [
     "TextureDataset",
     "auc_loss",
     "backdrop",
+    "mask_gradient",
     "open",
     "plot_gradient_reach",
     "soft_f_beta_loss",

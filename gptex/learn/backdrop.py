@@ -119,7 +119,7 @@ class _MaskGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         mask, scale = ctx.saved_tensors
-        return torch.where(mask, grads[0] * scale, 0), None, None
+        return torch.where(mask, grads[0], 0).mul_(scale), None, None  # not times 0, which would let nan through
 
 
 def _written_out(x: Tensor, mask: Tensor, scale: Tensor) -> Tensor:

@@ -3,13 +3,15 @@
 import copy
 import math
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from scipy import stats
 
 from gptex import Backdrop, GptexError, backdrop
-from gptex.learn.backdrop import mask_gradient
+from gptex.learn import mask_gradient
 
 AWKWARD = [0.0, -0.0, 1e-45, 3e38, math.inf, -math.inf, math.nan, 1.0]
 
@@ -265,3 +267,12 @@ def test_positions_that_do_not_fit_are_refused():
         Backdrop(0.5, pin=[(1,)])
     with pytest.raises(GptexError, match=r"no position \(2, 0\)"):
         Backdrop(0.5, pin=[(2, 0)])(torch.zeros(1, 1, 2, 2))
+
+
+@pytest.mark.slow
+def test_the_python_of_its_page_runs_from_top_to_bottom(run_python):
+    page = (Path(__file__).parents[2] / "docs/backdrop.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 3
+    done = run_python("\n".join(["import gptex", *blocks]))
+    assert (done.returncode, done.stderr) == (0, "")

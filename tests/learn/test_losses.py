@@ -1,6 +1,10 @@
 """Losses that do not decompose: written out pair by pair and count by count, against differences, and never nan."""
 
 import math
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ import torch
 
 from gptex import Backdrop, GptexError, auc_loss, soft_f_beta_loss
 
+EXAMPLE = Path(__file__).parents[2] / "examples/digits_auc.py"
 SURROGATES = {
     "logistic": lambda d: math.log2(1 + math.exp(-d)),
     "hinge": lambda d: max(0.0, 1 - d),
@@ -164,3 +169,15 @@ def test_with_backdrop_all_samples_enter_the_loss_and_some_pass_their_gradient(l
     whole, part = (torch.autograd.grad(value, scores)[0] for value in (plain, masked))
     assert 0 < layer.last_mask.sum() < 40
     torch.testing.assert_close(part, whole * layer.last_mask * 40 / layer.last_mask.sum())
+
+
+@pytest.mark.slow
+def test_the_example_on_digits_prints_a_row_for_each_way_and_draws_the_plot(tmp_path):
+    pytest.importorskip("sklearn", reason="needs scikit-learn, which the extra dev brings")
+    command = [sys.executable, EXAMPLE, "--seeds", "2", "--steps", "100", "--plot", tmp_path / "digits.png"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = re.findall(r"^\| ([a-z, ]+) \| 0\.\d+ \| (\d\.\d+) ±", done.stdout, flags=re.MULTILINE)
+    assert [name for name, _ in rows] == ["full batch", "minibatch", "full batch, backdrop"]
+    assert all(0.8 < float(auc) <= 1 for _, auc in rows)  # chance is 1 / 2
+    assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
