@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ class Stepper:
     def __init__(self, figure: Figure, textures: Textures, index: int = 0) -> None:
         self.figure, self.textures, self.index, self.zoom = figure, textures, index, 1
         self._limit = float(np.quantile(np.abs(textures[index].image), 0.999)) or 1.0  # one scale of grey for all
-        figure.canvas.mpl_connect("key_press_event", self.press)
+        figure.canvas.mpl_connect("key_press_event", partial(Stepper.press, self))  # it would not keep a method alive
         self._show()
 
     def press(self, event: Any) -> None:

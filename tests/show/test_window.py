@@ -1,11 +1,13 @@
 """The interactive view: what its keys do, and what is said where there is no display."""
 
+import gc
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.backend_bases import KeyEvent
 from matplotlib.figure import Figure
 
 import gptex
@@ -61,6 +63,14 @@ def test_keys_step_through_the_textures(stored, folder):
     assert press(stepper, "end") == (11 if stored else 0)  # a recipe has no end
     assert press(stepper, "right") == (11 if stored else 1)
     assert press(stepper, "x", "q", None) == stepper.index
+
+
+def test_a_figure_holds_its_stepper(folder):
+    figure = Figure()
+    Stepper(figure, Textures(folder))
+    gc.collect()
+    figure.canvas.callbacks.process("key_press_event", KeyEvent("key_press_event", figure.canvas, "right"))
+    assert "train 1 of 12" in figure.get_suptitle()
 
 
 def test_textures_of_the_same_class_are_found_in_any_order(combined):
