@@ -348,6 +348,6 @@ def _marginal_tests(scores: Sequence[tuple[FloatArray, FloatArray]]) -> list[Tes
     for column, name in enumerate(("skewness", "kurtosis")) if scores else ():
         ranked = [rank_scores(values[:, column], references[:, column]) for values, references in scores]
         total, variance = (sum(part) for part in zip(*ranked, strict=True))
-        z = total / math.sqrt(variance)
+        z = total / math.sqrt(variance) if variance > 0 else 0.0
         tests.append(Test("marginals", f"{name} of the textures, as a normal score", z, 0.0, 1.0, _normal_p(z)))
     return tests

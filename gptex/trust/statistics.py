@@ -312,8 +312,13 @@ def overlaps(ratios: FloatArray) -> FloatArray:
 
 
 def rank_scores(values: FloatArray, references: FloatArray) -> tuple[float, float]:
-    """Sum of the normal scores of `values` among both, and its variance if both are of one distribution (van der Waerden)."""
+    """Sum of the normal scores of `values` among both, and its variance if both are of one distribution (van der Waerden).
+
+    What is equal, to rounding, shares its rank.
+    """
     n, m = len(values), len(references)
-    ranks = np.argsort(np.argsort(np.concatenate([values, references]))) + 1
+    _, place, counts = np.unique(np.concatenate([values, references]).round(9), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
     scores = special.ndtri(ranks / (n + m + 1))
+    scores -= scores.mean()
     return float(scores[:n].sum()), n * m / ((n + m) * (n + m - 1)) * float(np.square(scores).sum())
