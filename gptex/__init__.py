@@ -47,41 +47,29 @@ _HOME = {
     "split": "gptex.learn",
 }
 
-__all__ = [
-    "Backdrop",
+__all__ = [  # for `from gptex import *`, which must not need torch nor hide the builtin `open`
     "Component",
     "DatasetError",
-    "DeviceTextures",
     "GptexError",
     "MissingExtraError",
     "Recipe",
-    "RecipeDataset",
     "RecipeError",
-    "RecipeStream",
     "Sampler",
-    "ShardShuffle",
     "Texture",
-    "TextureDataset",
     "__version__",
-    "auc_loss",
-    "backdrop",
     "certify",
     "combine",
     "fetch",
     "generate",
     "import_legacy",
-    "open",
     "oracle",
     "plan",
-    "plot_gradient_reach",
     "preset",
     "presets",
     "preview",
     "repair",
     "report",
     "sample",
-    "soft_f_beta_loss",
-    "split",
     "verify",
 ]
 
@@ -89,20 +77,18 @@ if TYPE_CHECKING:
     from gptex.catalog import preset, presets
     from gptex.errors import DatasetError, GptexError, MissingExtraError, RecipeError
     from gptex.fields.sampler import Sampler, sample
-    from gptex.learn import (
-        Backdrop,
-        DeviceTextures,
-        RecipeDataset,
-        RecipeStream,
-        ShardShuffle,
-        TextureDataset,
-        auc_loss,
-        backdrop,
-        open,
-        plot_gradient_reach,
-        soft_f_beta_loss,
-        split,
-    )
+    from gptex.learn import Backdrop as Backdrop
+    from gptex.learn import DeviceTextures as DeviceTextures
+    from gptex.learn import RecipeDataset as RecipeDataset
+    from gptex.learn import RecipeStream as RecipeStream
+    from gptex.learn import ShardShuffle as ShardShuffle
+    from gptex.learn import TextureDataset as TextureDataset
+    from gptex.learn import auc_loss as auc_loss
+    from gptex.learn import backdrop as backdrop
+    from gptex.learn import open as open
+    from gptex.learn import plot_gradient_reach as plot_gradient_reach
+    from gptex.learn import soft_f_beta_loss as soft_f_beta_loss
+    from gptex.learn import split as split
     from gptex.published import combine, fetch, import_legacy
     from gptex.recipe import Component, Recipe, Texture
     from gptex.show import preview, report

@@ -171,7 +171,9 @@ def write_textures(path: Path, contents: Contents, plan: ShardPlan, textures: It
         images = file.create_dataset("images", (plan.count, *contents.shape), dtype, **storage)
         remaining = iter(textures)
         for row in range(plan.count):
-            texture = next(remaining)
+            texture = next(remaining, None)
+            if texture is None:
+                raise ValueError(f"there are {row} textures for a shard of {plan.count}")
             image = np.ascontiguousarray(texture.image, dtype)
             images[row] = image
             disk.check()
