@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--digit", type=int, default=8)
     parser.add_argument("--plot")
     options = parser.parse_args()
+    torch.set_num_threads(1)  # the net is too small to share
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.subplots()
     print(

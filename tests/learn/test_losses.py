@@ -174,7 +174,7 @@ def test_with_backdrop_all_samples_enter_the_loss_and_some_pass_their_gradient(l
 @pytest.mark.slow
 def test_the_example_on_digits_prints_a_row_for_each_way_and_draws_the_plot(tmp_path):
     pytest.importorskip("sklearn", reason="needs scikit-learn, which the extra dev brings")
-    command = [sys.executable, EXAMPLE, "--seeds", "2", "--steps", "100", "--plot", tmp_path / "digits.png"]
+    command = [sys.executable, EXAMPLE, "--seeds", "2", "--steps", "50", "--plot", tmp_path / "digits.png"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     rows = re.findall(r"^\| ([a-z, ]+) \| 0\.\d+ \| (\d\.\d+) ±", done.stdout, flags=re.MULTILINE)
