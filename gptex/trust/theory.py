@@ -230,8 +230,9 @@ class Theory:
         """F_m of the half spectrum, and the power of all modes, each counted as often as it stands in the whole."""
         seen = pixels
         if self.tapered:
+            seen = pixels.copy()
             for window in np.ix_(*self.windows):
-                seen = seen * window
+                seen *= window
         return scipy.fft.rfftn(seen, norm="ortho"), dot(seen, seen)
 
     def periodogram(self, image: npt.NDArray[Any]) -> FloatArray:
