@@ -220,12 +220,6 @@ def test_right_datasets_pass(name, component, recipe, examine):
     assert certificate.tests
 
 
-def test_many_float16_textures_pass_though_rounding_shows(component, recipe, examine):
-    """Without its share in the theory the highest wave numbers would have too much power."""
-    right = recipe([96, 96], component(3, tolerance=1e-10), train=150, dtype="float16")
-    assert examine(right).passed
-
-
 # Textures from elsewhere
 
 

@@ -213,3 +213,15 @@ def test_rounding_to_float16_adds_as_much_as_stated(variance):
     exact = math.sqrt(variance) * np.random.default_rng(0).standard_normal(400_000)
     added = np.square(exact.astype(np.float16) - exact)
     assert rounding(variance, "float16") == pytest.approx(added.mean(), rel=0.02)
+
+
+def test_the_rounding_of_float16_is_white_noise_in_the_theory():
+    """Of a field smooth enough that nothing else is left at the highest wave numbers, measured there."""
+    recipe = Recipe(
+        name="a", shape=[64, 64], components=[Component(name="a", length_scales=[4], tolerance=1e-10)], dtype="float16"
+    )
+    theory = Theory(recipe)
+    high = np.s_[24:40, 24:]
+    measured = np.mean([theory.periodogram(recipe.texture("train", n).image)[high] for n in range(20)])
+    assert theory.reference(0)[high].mean() == pytest.approx(measured, rel=0.1)
+    assert theory.reference(0)[high].max() < 1e-6 < theory.reference(0).mean()
