@@ -21,7 +21,7 @@ def test_the_readmes_python_runs_from_top_to_bottom(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(blocks) >= 3
     script = (
-        "\n".join(blocks) + "\nassert images.shape == (40, 256, 256) and field.shape == (512, 512) and len(fields) == 100\n"
+        "\n".join(blocks) + "\nassert images.shape == (8, 1, 256, 256) and field.shape == (512, 512) and len(fields) == 100\n"
     )
     script += "assert recipe.classes == ('3-20', '4-20', '3-30', '4-30')\n"
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)

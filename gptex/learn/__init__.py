@@ -6,7 +6,7 @@ try:
     import torch  # noqa: F401
 except ModuleNotFoundError:
     raise MissingExtraError(
-        "datasets to learn from need torch, which the extra gptex[torch] brings: pip install torch"
+        "learning needs torch, which the extra gptex[torch] brings: pip install torch"
     ) from None
 
 from gptex.learn.backdrop import Backdrop, backdrop, mask_gradient

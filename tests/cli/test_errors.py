@@ -316,7 +316,7 @@ def test_too_little_memory_is_one_line(command, refused, tmp_path):
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))}
     big = ["--size", "12000", "--scales", "2", "--per-class", "1", "--workers", "1"]
     assert "out of memory" in refused(command, "out", *big, **limit)
-    assert not list(tmp_path.rglob("*.h5")) and not list(tmp_path.rglob("manifest.json"))
+    assert not [*tmp_path.rglob("*.h5"), *tmp_path.rglob("manifest.json")]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")

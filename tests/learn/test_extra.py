@@ -7,7 +7,8 @@ import sys
 sys.modules["torch"] = None
 import gptex
 """
-NAMES = ["TextureDataset", "RecipeDataset", "RecipeStream", "ShardShuffle", "DeviceTextures", "open", "split"]
+DATASETS = ["TextureDataset", "RecipeDataset", "RecipeStream", "ShardShuffle", "DeviceTextures", "open", "split"]
+NAMES = [*DATASETS, "Backdrop", "backdrop", "auc_loss", "soft_f_beta_loss", "plot_gradient_reach"]
 
 
 @pytest.mark.parametrize("name", NAMES)
