@@ -20,7 +20,7 @@ except gptex.MissingExtraError as error:
     print(error)
 """)
     assert (done.stdout, done.stderr) == (
-        "datasets to learn from need torch, which the extra gptex[torch] brings: pip install torch\n",
+        "learning needs torch, which the extra gptex[torch] brings: pip install torch\n",
         "",
     )
 
