@@ -80,7 +80,7 @@ def preview(
     examples = [[textures[index] for index in row] for row in rows]
     pictures = [[central(example.image, zoom) for example in row] for row in examples]
     columns = max(len(row) for row in rows)
-    limit = float(np.quantile(np.abs([picture for row in pictures for picture in row]), 0.999)) or 1.0
+    limit = reach([picture for row in pictures for picture in row])
     height, width = contents.shape[-2:] if len(contents.shape) > 1 else (2, 5)
     cell = 2.1 / max(height, width)
     size = (max(columns * cell * width, 3) + 1.0, len(rows) * max(cell * height, 0.5) + 0.8)
@@ -162,6 +162,13 @@ def figure_class() -> Any:
             return picture.getvalue()
 
     return Picture
+
+
+def reach(pictures: Sequence[npt.NDArray[Any]]) -> float:
+    """The value that is white, and its opposite black: of finite pixels one in a thousand is beyond."""
+    sizes = np.abs(np.concatenate([picture.ravel() for picture in pictures]).astype(np.float32))
+    sizes = sizes[np.isfinite(sizes)]
+    return float(np.quantile(sizes, 0.999)) or 1.0 if len(sizes) else 1.0
 
 
 def draw(axis: Axes, picture: npt.NDArray[np.float32], limit: float) -> None:

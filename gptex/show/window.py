@@ -7,11 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gptex.errors import GptexError, MissingExtraError
 from gptex.recipe import Recipe
-from gptex.show.plots import central, draw, draw_scales
+from gptex.show.plots import central, draw, draw_scales, reach
 from gptex.show.textures import Textures
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ class Stepper:
 
     def __init__(self, figure: Figure, textures: Textures, index: int = 0) -> None:
         self.figure, self.textures, self.index, self.zoom = figure, textures, index, 1
-        self._limit = float(np.quantile(np.abs(textures[index].image), 0.999)) or 1.0  # one scale of grey for all
+        self._limit = reach([textures[index].image])  # one scale of grey for all
         figure.canvas.mpl_connect("key_press_event", partial(Stepper.press, self))  # it would not keep a method alive
         self._show()
 

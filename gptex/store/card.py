@@ -181,7 +181,7 @@ def hub_names(manifest: Manifest) -> dict[str, str]:
     names: dict[str, str] = {}
     for split in manifest.splits:
         name = split.replace("-", "_")
-        while name in names.values():
+        while name in ("all", *names.values()):  # all of them together are called all
             name += "_"
         names[split] = name
     return names

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import h5py
 import numpy as np
 import pytest
 
@@ -138,6 +139,22 @@ def test_a_wrong_dataset_fails_and_says_at_what(folder, tmp_path):
     text = Page(report(wrong, tmp_path / "page.html", progress=False)).text
     assert "Failed :" in text
     assert "radians a pixel against theory" in text
+
+
+def test_values_that_are_no_numbers_fail_and_are_drawn(folder, tmp_path):
+    wrong = shutil.copytree(folder, tmp_path / "wrong")
+    (path,) = (wrong / "train").glob("*.h5")
+    with h5py.File(path, "r+") as shard:
+        shard["images"][0, 3:9, 5] = np.nan
+        shard["images"][1, 2, 2] = np.inf
+        shard["images"][2] = 0.25
+        shard["images"][3] = shard["images"][7]
+    found = Page(report(wrong, tmp_path / "page.html", progress=False))
+    assert "texture 0 of split train has values that are not finite" in found.text
+    assert "texture 1 of split train has values that are not finite" in found.text
+    assert "texture 2 of split train is constant" in found.text
+    assert "texture 7 of split train is texture 3 of split train again" in found.text
+    assert found.images("png")[0].startswith(b"\x89PNG")
 
 
 def of(changed):

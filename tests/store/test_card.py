@@ -50,13 +50,13 @@ def test_the_front_matter_names_the_splits_and_where_they_are(original):
 
 
 def test_names_of_splits_are_those_that_the_hub_allows(tmp_path):
-    splits = {"test-set": 1, "test_set": 1, "größe": 1}
+    splits = {"test-set": 1, "test_set": 1, "größe": 1, "all": 1}
     recipe = Recipe(name="x", shape=[8, 8], components=[Component(name="f", length_scales=[1])], splits=splits)
     gptex.generate(recipe, tmp_path / "out", workers=1, progress=False)
     files = front_matter((tmp_path / "out/README.md").read_text(encoding="utf-8"))["configs"][0]["data_files"]
-    assert [each["path"] for each in files] == ["test-set/*.h5", "test_set/*.h5", "größe/*.h5"]
+    assert [each["path"] for each in files] == ["test-set/*.h5", "test_set/*.h5", "größe/*.h5", "all/*.h5"]
     names = [each["split"] for each in files]
-    assert len(set(names)) == 3
+    assert len({*names, "all"}) == 5
     assert all(HUB_SPLIT.fullmatch(name) for name in names)
 
 
