@@ -42,10 +42,15 @@ def inline(figure: Figure, kind: str) -> str:
 
 def spectrum(rows: Rows) -> Figure:
     """Power by wave number, and below it its ratio to theory."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     figure, above, below = _two()
     x, measured, expected, error = np.array(rows).T
     _against(above, x, measured, expected, error)
     above.set_xscale("log")
+    above.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    above.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    above.xaxis.set_minor_formatter(NullFormatter())
     above.set_yscale("log", nonpositive="mask")
     above.set_ylabel("power")
     with np.errstate(divide="ignore", invalid="ignore"):

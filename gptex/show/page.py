@@ -183,7 +183,7 @@ def _statistics(certificate: Certificate) -> Iterable[str]:
         yield _prose(f"{len(shown)} of {len(certificate.classes)} classes are shown.")
     for each in shown:
         (mean, of_mean), (variance, of_variance) = each.mean, each.variance
-        moments = f"mean {mean:.3g} ± {of_mean:.1g}, variance {variance:.3g} ± {of_variance:.1g}"
+        moments = f"mean {mean:.3g} ± {_digit(of_mean)}, variance {variance:.3g} ± {_digit(of_variance)}"
         yield f"<h3>Class {escape(each.name)}</h3>\n" + _prose(f"{counted(each.textures, 'texture')}, {moments}.")
         power = _figure(charts.inline(charts.spectrum(each.spectrum), "svg"), f"Power spectrum of class {each.name}")
         lags = _figure(charts.inline(charts.autocovariance(each.autocovariance), "svg"), f"Autocovariance of class {each.name}")
@@ -201,7 +201,12 @@ def _tests(tests: Iterable[Test]) -> str:
 def _scales(classes: Iterable[ClassReport]) -> Iterable[tuple[str, ...]]:
     for each in classes:
         for label, found, error, smallest in each.length_scales:
-            yield each.name, f"{label:.6g}", f"{found:.4g} ± {error:.1g}", f"{smallest:.1g}"
+            yield each.name, f"{label:.6g}", f"{found:.4g} ± {_digit(error)}", _digit(smallest)
+
+
+def _digit(error: float) -> str:
+    """An error to its first digit, 20 rather than 2e+01."""
+    return f"{float(f'{error:.1g}'):g}"
 
 
 def _files(manifest: Manifest) -> Iterable[str]:
