@@ -40,10 +40,11 @@ def verify(path: Path, stats: bool, as_json: bool, quiet: bool, **options: Any) 
 
     found = gptex.verify(path, progress=not quiet)
     certificate = gptex.certify(path, progress=not quiet, **given) if stats and found.passed else None
+    passed = found.passed and (certificate is None or certificate.passed)
     if as_json:
         problems = [problem._asdict() for problem in found.problems]
         summary = {
-            "passed": found.passed,
+            "passed": passed,
             "problems": problems,
             "statistics": certificate and json.loads(certificate.to_json()),
         }
@@ -54,7 +55,7 @@ def verify(path: Path, stats: bool, as_json: bool, quiet: bool, **options: Any) 
         repair = f"`{shlex.join(['gptex', 'repair', str(path)])}` makes bad shards again"
         anew = "without a recipe there is nothing to make bad shards from: fetch, import or combine the dataset again"
         click.echo(f"gptex: {anew if found.manifest.source else repair}", err=True)
-    sys.exit(0 if found.passed and (not certificate or certificate.passed) else 1)
+    sys.exit(0 if passed else 1)
 
 
 @click.command()

@@ -5,9 +5,7 @@ from gptex.errors import MissingExtraError
 try:
     import torch  # noqa: F401
 except ModuleNotFoundError:
-    raise MissingExtraError(
-        "learning needs torch, which the extra gptex[torch] brings: pip install torch"
-    ) from None
+    raise MissingExtraError("learning needs torch, which the extra gptex[torch] brings: pip install torch") from None
 
 from gptex.learn.backdrop import Backdrop, backdrop, mask_gradient
 from gptex.learn.datasets import LabelledTextures, RecipeDataset, TextureDataset, open
