@@ -26,7 +26,7 @@ from gptex.store.progress import counted, human_bytes
 from gptex.store.source import printable
 
 if TYPE_CHECKING:
-    from gptex.trust.certificate import Certificate, ClassReport, Test
+    from gptex.trust.certificate import Certificate, Check, ClassReport
 
 MOST_ROWS = 200  # of a table
 WORST = 20  # tests that are named
@@ -190,7 +190,7 @@ def _statistics(certificate: Certificate) -> Iterable[str]:
         yield f'<div class="pair">\n{power}{lags}</div>\n'
 
 
-def _tests(tests: Iterable[Test]) -> str:
+def _tests(tests: Iterable[Check]) -> str:
     rows: Table = [("kind", "of what", "measured", "expected", "error", "p")]
     for test in tests:
         numbers = (test.measured, test.expected, test.error, test.p)

@@ -135,8 +135,8 @@ def check_places(out: Path, files: Iterable[str], shards: set[Path], delete: boo
 
 
 def clear(out: Path, shards: set[Path]) -> None:
-    """Delete the gptex dataset in `out`, which has these shards, but for its recipe, which keeps the folder ours."""
-    if not _marked(out):
+    """Delete the gptex dataset in `out`, if there is one, with these shards; its recipe stays, which keeps the folder ours."""
+    if (out / MANIFEST).exists() and not _marked(out):
         write_recipe(out, Manifest.read(out).full_recipe())
     (out / MANIFEST).unlink(missing_ok=True)  # first: from now on the folder is not a dataset
     for path in shards:

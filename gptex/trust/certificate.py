@@ -12,7 +12,7 @@ from gptex.store.progress import counted
 
 
 @dataclass(frozen=True)
-class Test:
+class Check:
     """A test and its result.
 
     Attributes
@@ -71,14 +71,14 @@ class Certificate:
         Looked at.
     false_alarm : float
         Probability that a right dataset fails, whatever the number of tests.
-    tests : list of Test
+    tests : list of Check
     classes : list of ClassReport
     """
 
     name: str
     textures: int
     false_alarm: float
-    tests: list[Test]
+    tests: list[Check]
     classes: list[ClassReport] = field(repr=False)
 
     @property
@@ -87,7 +87,7 @@ class Certificate:
         return self.false_alarm / max(len(self.tests), 1)
 
     @property
-    def failures(self) -> list[Test]:
+    def failures(self) -> list[Check]:
         """Tests that failed, the worst one first."""
         return sorted((test for test in self.tests if test.p < self.level), key=lambda test: test.p)
 
@@ -124,11 +124,18 @@ def _table(classes: Sequence[ClassReport]) -> list[str]:
     """Classes, their variance and their length scales, in columns."""
     rows = [("class", "textures", "mean", "variance", "length scales found (smallest deviation that 99 in 100 show)")]
     for each in classes:
-        scales = ", ".join(f"{found:.4g} ± {error:.1g} ({smallest:.1g})" for _, found, error, smallest in each.length_scales)
-        mean, variance = (f"{value:.3g} ± {error:.1g}" for value, error in (each.mean, each.variance))
+        scales = ", ".join(
+            f"{found:.4g} ± {_digit(error)} ({_digit(smallest)})" for _, found, error, smallest in each.length_scales
+        )
+        mean, variance = (f"{value:.3g} ± {_digit(error)}" for value, error in (each.mean, each.variance))
         rows.append((each.name, str(each.textures), mean, variance, scales))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _digit(error: float) -> str:
+    """An error to one digit."""
+    return f"{float(f'{error:.1g}'):g}"
 
 
 def _jsonable(value: Any) -> Any:
@@ -139,7 +146,7 @@ def _jsonable(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _found(test: Test) -> str:
+def _found(test: Check) -> str:
     if math.isnan(test.measured):
         return "there is one"
     return f"{test.measured:.4g} in place of {test.expected:.4g} ± {test.error:.2g} (p = {test.p:.2g})"

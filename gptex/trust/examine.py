@@ -40,7 +40,7 @@ from gptex.store.progress import Progress
 from gptex.store.progress import progress as show_progress
 from gptex.store.reader import SplitReader
 from gptex.store.workers import available_cores
-from gptex.trust.certificate import Certificate, ClassReport, Test
+from gptex.trust.certificate import Certificate, Check, ClassReport
 from gptex.trust.statistics import (
     ClassStatistics,
     Measured,
@@ -170,7 +170,7 @@ class Examination:
         self._theory = Theory(recipe)
         self._digests: dict[bytes, Place] = {}
         self._textures = 0
-        self._tests: list[Test] = []
+        self._tests: list[Check] = []
         self._reports: list[ClassReport] = []
         self._scores: list[tuple[FloatArray, FloatArray]] = []
 
@@ -178,7 +178,7 @@ class Examination:
         """Examine the textures of a class, which any thread may read."""
         statistics = ClassStatistics(self._theory, label)
 
-        def look(place: Place) -> Measured | Test:
+        def look(place: Place) -> Measured | Check:
             image = read(place)
             result = _wrong_values(image, place) or self._copied(image, place) or statistics.measure(image)
             self._bar.add(1, 0)
@@ -186,7 +186,7 @@ class Examination:
 
         found = list(self._threads.map(look, places))
         self._textures += len(found)
-        self._tests += [each for each in found if isinstance(each, Test)]
+        self._tests += [each for each in found if isinstance(each, Check)]
         measured = {place: each for place, each in zip(places, found, strict=True) if isinstance(each, Measured)}
         if measured:
             references = References(statistics, REFERENCES, self._threads)
@@ -210,7 +210,7 @@ class Examination:
 
         return replace(certificate, classes=[told(report) for report in self._reports])
 
-    def _copied(self, image: Image, place: Place) -> Test | None:
+    def _copied(self, image: Image, place: Place) -> Check | None:
         """A failed test where a texture was there before."""
         first = self._digests.setdefault(hashlib.sha256(np.ascontiguousarray(image).data).digest(), place)
         if first == place:
@@ -218,7 +218,7 @@ class Examination:
         return _fault("duplicate", f"{place} is {first} again")
 
 
-def _wrong_values(image: Image, place: Place) -> Test | None:
+def _wrong_values(image: Image, place: Place) -> Check | None:
     """A failed test where a texture is no texture."""
     if not np.isfinite(image).all():
         return _fault("values", f"{place} has values that are not finite")
@@ -227,14 +227,14 @@ def _wrong_values(image: Image, place: Place) -> Test | None:
     return None
 
 
-def _fault(kind: str, what: str) -> Test:
+def _fault(kind: str, what: str) -> Check:
     """What no right dataset has."""
-    return Test(kind, what, math.nan, math.nan, math.nan, 0.0)
+    return Check(kind, what, math.nan, math.nan, math.nan, 0.0)
 
 
 def _compare(
     statistics: ClassStatistics, measured: Mapping[Place, Measured], references: References
-) -> tuple[ClassReport, list[Test]]:
+) -> tuple[ClassReport, list[Check]]:
     """The report of a class and its tests."""
     theory, bands, recipe = statistics.theory, statistics.bands, statistics.theory.recipe
     count, name = len(measured), f"class {recipe.classes[statistics.label]}"
@@ -250,15 +250,15 @@ def _compare(
     where = [f"power at {k:.3g} radians a pixel" for k in statistics.wavenumbers] + statistics.columns
     for band, words in enumerate(where):
         share, error = sums[band] / expected[band], errors[band] / expected[band]
-        tests.append(Test("band", f"{name}, {words} against theory", share, 1.0, error, p_of(gamma_p(share, error**2))))
+        tests.append(Check("band", f"{name}, {words} against theory", share, 1.0, error, p_of(gamma_p(share, error**2))))
     tests.append(_rest_test(name, statistics, sums, expected, errors, p_of))
     moments = np.array([each.moments[:2] for each in measured.values()])
     mean, pixels = moments.mean(axis=0).tolist()
     mean_error = math.sqrt(statistics.mean_variance / count + SMALL**2 * statistics.variance)
-    tests.append(Test("mean", f"{name}, mean of the pixels", mean, 0.0, mean_error, _normal_p(mean / mean_error)))
+    tests.append(Check("mean", f"{name}, mean of the pixels", mean, 0.0, mean_error, _normal_p(mean / mean_error)))
     spread = math.hypot(float(references.moments[:, 1].std(ddof=1)) / math.sqrt(count), SMALL * statistics.variance)
     p = with_estimated_scatter(gamma_p(pixels / statistics.variance, (spread / statistics.variance) ** 2), FREEDOM)
-    tests.append(Test("variance", f"{name}, variance of the pixels", pixels, statistics.variance, spread, p))
+    tests.append(Check("variance", f"{name}, variance of the pixels", pixels, statistics.variance, spread, p))
     scales, more = _length_scales(statistics, sums - expected, variance, count, p_of)
     tests += more
     tests += _label_tests(statistics, measured, references)
@@ -283,12 +283,12 @@ def _rest_test(
     expected: FloatArray,
     errors: FloatArray,
     p_of: Callable[[float], float],
-) -> Test:
+) -> Check:
     """Whether there is more power than there may be in the modes which theory leaves next to none."""
     most = expected[statistics.rest] + statistics.margin
     share, error = sums[statistics.rest] / most, errors[statistics.rest] / most
     p = p_of(gamma_p(share, max(error, SMALL) ** 2)) if share > 1 else 1.0
-    return Test("band", f"{name}, power where there is next to none", share, 1.0, error, p)
+    return Check("band", f"{name}, power where there is next to none", share, 1.0, error, p)
 
 
 def _rows(*columns: FloatArray) -> list[tuple[float, float, float, float]]:
@@ -297,7 +297,7 @@ def _rows(*columns: FloatArray) -> list[tuple[float, float, float, float]]:
 
 def _length_scales(
     statistics: ClassStatistics, difference: FloatArray, variance: FloatArray, count: int, p_of: Callable[[float], float]
-) -> tuple[list[tuple[float, float, float, float]], list[Test]]:
+) -> tuple[list[tuple[float, float, float, float]], list[Check]]:
     """Estimates by one step of Fisher scoring on Whittle's likelihood, and tests of their deviation from the labels."""
     recipe = statistics.theory.recipe
     part = slice(statistics.rest - len(recipe.components), statistics.rest)
@@ -318,12 +318,12 @@ def _length_scales(
         rows.append((label, found, label * error, math.nan))
         name, component = recipe.classes[statistics.label], recipe.components[number].name
         tests.append(
-            Test("length scale", f"class {name}, {component} length scale {scale_name(label)}", found, label, label * error, p)
+            Check("length scale", f"class {name}, {component} length scale {scale_name(label)}", found, label, label * error, p)
         )
     return rows, tests
 
 
-def _label_tests(statistics: ClassStatistics, measured: Mapping[Place, Measured], references: References) -> list[Test]:
+def _label_tests(statistics: ClassStatistics, measured: Mapping[Place, Measured], references: References) -> list[Check]:
     """One test: whether some texture looks much more like a neighbouring class."""
     if not statistics.neighbours:
         return []
@@ -335,19 +335,19 @@ def _label_tests(statistics: ClassStatistics, measured: Mapping[Place, Measured]
     p = min(1.0, ratios.size * math.exp(-min(max(highest, 0.0), 700.0)))
     name, like = classes[statistics.label], classes[statistics.neighbours[int(other)]]
     what = f"{list(measured)[int(worst)]}, of class {name}: log likelihood ratio of class {like}"
-    return [Test("label", what, highest, 0.0, 1.0, p)]
+    return [Check("label", what, highest, 0.0, 1.0, p)]
 
 
 def _normal_p(z: float) -> float:
     return float(2 * special.ndtr(-abs(z)))
 
 
-def _marginal_tests(scores: Sequence[tuple[FloatArray, FloatArray]]) -> list[Test]:
+def _marginal_tests(scores: Sequence[tuple[FloatArray, FloatArray]]) -> list[Check]:
     """Skewness and kurtosis of all textures among those of reference draws."""
     tests = []
     for column, name in enumerate(("skewness", "kurtosis")) if scores else ():
         ranked = [rank_scores(values[:, column], references[:, column]) for values, references in scores]
         total, variance = (sum(part) for part in zip(*ranked, strict=True))
         z = total / math.sqrt(variance) if variance > 0 else 0.0
-        tests.append(Test("marginals", f"{name} of the textures, as a normal score", z, 0.0, 1.0, _normal_p(z)))
+        tests.append(Check("marginals", f"{name} of the textures, as a normal score", z, 0.0, 1.0, _normal_p(z)))
     return tests

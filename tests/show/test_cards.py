@@ -12,7 +12,7 @@ import pytest
 import gptex
 from gptex import Component, GptexError, Recipe
 from gptex.show import card
-from gptex.trust import certificate as certificates  # a class called Test would be taken for one
+from gptex.trust import certificate as certificates  # a class called Check would be taken for one
 
 VALIDATOR = Path(sys.executable).with_name("mlcroissant")
 AWKWARD = '<b>"fünf"</b> & \\ {x}'
@@ -98,7 +98,7 @@ def test_fields_are_the_arrays_of_a_shard(folder):
 
 
 def test_a_certificate_is_told_in_both_forms(folder):
-    certificate = certificates.Certificate(AWKWARD, 3, 1e-3, [certificates.Test("band", "power", 2.0, 1.0, 0.1, 1e-9)], [])
+    certificate = certificates.Certificate(AWKWARD, 3, 1e-3, [certificates.Check("band", "power", 2.0, 1.0, 0.1, 1e-9)], [])
     verdict = str(certificate).splitlines()[-1]
     assert verdict in card(folder, certificate=certificate)
     assert verdict in json.loads(card(folder, form="croissant", certificate=certificate))["description"]

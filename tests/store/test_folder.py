@@ -132,6 +132,16 @@ def test_manifest_alone_makes_a_folder_ours(
     assert Recipe.read(dataset / "recipe.toml").splits == ({"train": 7} if overwrite else {"train": 7, "val": 2})
 
 
+def test_overwrite_of_nothing_is_a_new_dataset(recipe: Recipe, here: Executor, tmp_path: Path) -> None:
+    for folder in (tmp_path / "new", tmp_path / "empty"):
+        if folder.name == "empty":
+            folder.mkdir()
+        assert generate(recipe, folder, executor=here, overwrite=True, progress=False).textures == sum(
+            map(recipe.count, recipe.splits)
+        )
+        assert verify(folder, progress=False).passed
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "recipe.toml"])
 @pytest.mark.parametrize("text", ["", "{", '{"format": 99}', '{"format": 1}', "\ufeff{}", "seed = 1\n" * 2])
 def test_overwrite_replaces_a_dataset_whose_manifest_or_recipe_is_broken(
