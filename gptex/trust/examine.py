@@ -178,16 +178,22 @@ class Examination:
         """Examine the textures of a class, which any thread may read."""
         statistics = ClassStatistics(self._theory, label)
 
-        def look(place: Place) -> Measured | Check:
+        def look(place: Place) -> tuple[bytes, Measured] | Check:
             image = read(place)
-            result = _wrong_values(image, place) or self._copied(image, place) or statistics.measure(image)
+            wrong = _wrong_values(image, place)
+            result = wrong or (hashlib.sha256(np.ascontiguousarray(image).data).digest(), statistics.measure(image))
             self._bar.add(1, 0)
             return result
 
-        found = list(self._threads.map(look, places))
-        self._textures += len(found)
-        self._tests += [each for each in found if isinstance(each, Check)]
-        measured = {place: each for place, each in zip(places, found, strict=True) if isinstance(each, Measured)}
+        measured = {}
+        for place, found in zip(places, self._threads.map(look, places), strict=True):
+            self._textures += 1
+            if isinstance(found, Check):
+                self._tests.append(found)
+            elif (first := self._digests.setdefault(found[0], place)) != place:
+                self._tests.append(_fault("duplicate", f"{place} is {first} again"))
+            else:
+                measured[place] = found[1]
         if measured:
             references = References(statistics, REFERENCES, self._threads)
             report, tests = _compare(statistics, measured, references)
@@ -209,13 +215,6 @@ class Examination:
             return replace(report, length_scales=rows)
 
         return replace(certificate, classes=[told(report) for report in self._reports])
-
-    def _copied(self, image: Image, place: Place) -> Check | None:
-        """A failed test where a texture was there before."""
-        first = self._digests.setdefault(hashlib.sha256(np.ascontiguousarray(image).data).digest(), place)
-        if first == place:
-            return None
-        return _fault("duplicate", f"{place} is {first} again")
 
 
 def _wrong_values(image: Image, place: Place) -> Check | None:
