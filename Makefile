@@ -10,7 +10,7 @@ demo: .venv/ready
 	$(BIN)/gptex preview $(DATASET) -o demo/preview.png
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -63,7 +63,7 @@ def test_correlation_is_one_at_zero_and_falls(kernel):
         (RationalQuadratic(alpha=1.0), lambda r: 1 / (1 + r * r / 2)),
         (RationalQuadratic(alpha=0.5), lambda r: 1 / math.sqrt(1 + r * r)),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "name", "formula"),
 )
 def test_correlation_is_the_closed_form(kernel, closed_form):
     np.testing.assert_allclose(kernel.correlation(DISTANCES), [closed_form(r) for r in DISTANCES], rtol=1e-13)

@@ -93,7 +93,7 @@ def test_same_seed_same_bits_and_another_seed_another_field(path, dtype):
 
 
 @boundaries
-@pytest.mark.parametrize("kernel", KERNELS, ids=str)
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 def test_float32_is_float64_to_rounding(kernel, boundary):
     single, double = (sample((24, 30), kernel, 2.5, seed=8, boundary=boundary, dtype=d) for d in ("float32", "float64"))
     assert single.dtype == np.float32
