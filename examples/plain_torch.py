@@ -15,7 +15,7 @@ EPOCHS, BATCH = 4, 32
 
 def main() -> None:
     """Generate the dataset where it is not there yet, learn, and print how often the network is right."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "textures")
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "plain-torch-textures")
     if not (folder / "manifest.json").exists():
         component = gptex.Component(name="only", length_scales=[2, 3, 4.5], kernel="matern", boundary="open")
         recipe = gptex.Recipe(name="example", shape=[48, 48], components=[component], splits={"train": 128, "val": 32})

@@ -100,7 +100,9 @@ class Downloader:
                 failures = 1 if self._offset() > furthest else failures + 1
                 furthest = max(furthest, self._offset())
                 if failures == ATTEMPTS:
-                    raise DatasetError(f"{url}: {problem}, {ATTEMPTS} times in a row: try again later{self._kept()}") from None
+                    raise DatasetError(
+                        f"{url}: {problem}, {ATTEMPTS} times in a row: try again later, or from a mirror{self._kept()}"
+                    ) from None
                 wait = max(self.pause * 2 ** (failures - 1), problem.after)
                 if wait > LONGEST_WAIT:
                     raise DatasetError(
@@ -326,7 +328,7 @@ def download(
             if found != expected:
                 downloader.forget()
                 raise DatasetError(
-                    f"{url}: its {algorithm} is {found}, not {expected}: it is damaged or another file, and deleted"
+                    f"{url}: its {algorithm} is {found}, not {expected}: it is damaged or another file, and not taken"
                 )
             mine = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
             os.replace(partial, mine)

@@ -245,11 +245,13 @@ def _samples(path: Path, found: dict[str, tuple[re.Match[str], Opener]], left_ou
         raise DatasetError(f"{path} holds samples of different sizes: {', '.join(map(str, sorted(sizes)))}")
     (size,) = sizes
     names = [name for _, _, name in order]
+    with readable(_title(path, names[0])), found[names[0]][1]() as file:
+        _, _, dtype = _npy_header(file)
     sources = tuple((_title(path, name), partial(_read_sample, found[name][1], (size, size))) for name in names)
     return LegacyImages(
         name=str(path),
         shape=(size, size),
-        dtype=np.dtype("f8"),
+        dtype=dtype,
         classes={label: (scale,) for label, scale in enumerate(scales)},
         labels=tuple(scales.index(scale) for scale, _, _ in order),
         left_out=left_out,

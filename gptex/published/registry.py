@@ -112,7 +112,9 @@ def _read(path: Path | Traversable) -> Record:
 
 
 def _one_line(error: ValidationError) -> str:
-    problem = error.errors()[0]
+    problem = min(
+        error.errors(), key=lambda problem: problem["type"] != "extra_forbidden"
+    )  # a misspelt key explains a missing one
     key = str(problem["loc"][0]) if problem["loc"] else ""
     if problem["type"] == "extra_forbidden":
         return f"there is no key {key!r}: {nearest(key, list(Record.model_fields))}"

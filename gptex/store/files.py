@@ -23,6 +23,8 @@ def replacing(path: Path) -> Iterator[Path]:
     DatasetError
         For an OSError, in the block or after it. What was there is there still.
     """
+    if path.is_dir():
+        raise DatasetError(f"cannot write {path}: it is a folder")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield part

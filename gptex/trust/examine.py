@@ -106,8 +106,10 @@ def certify(
     GptexError
         If there is nothing to compare with, or a value is out of range.
     """
-    if not 0 < false_alarm < 1 or (limit is not None and limit < 1):
-        raise GptexError(f"false_alarm is between 0 and 1 and limit at least 1, not {false_alarm} and {limit}")
+    if not 0 < false_alarm < 1:
+        raise GptexError(f"the false-alarm rate is between 0 and 1, not {false_alarm}")
+    if limit is not None and limit < 1:
+        raise GptexError(f"at least one texture of a class is looked at, not {limit}")
     manifest = Manifest.read(path)
     recipe = theory_of(manifest, against)
     readers = {split: SplitReader(path, split) for split in manifest.splits}
@@ -181,13 +183,12 @@ class Examination:
         def look(place: Place) -> tuple[bytes, Measured] | Check:
             image = read(place)
             wrong = _wrong_values(image, place)
-            result = wrong or (hashlib.sha256(np.ascontiguousarray(image).data).digest(), statistics.measure(image))
-            self._bar.add(1, 0)
-            return result
+            return wrong or (hashlib.sha256(np.ascontiguousarray(image).data).digest(), statistics.measure(image))
 
         measured = {}
         for place, found in zip(places, self._threads.map(look, places), strict=True):
             self._textures += 1
+            self._bar.add(1, self._recipe.texture_bytes)
             if isinstance(found, Check):
                 self._tests.append(found)
             elif (first := self._digests.setdefault(found[0], place)) != place:

@@ -157,7 +157,7 @@ def _classified(name: str, recipe: Recipe, get: Get, count: int, progress: bool)
         for label, found in threads.map(classify, range(count)):
             confusion[label, found] += 1
             right += np.equal(recipe.length_scales(label), recipe.length_scales(found))
-            bar.add(1, 0)
+            bar.add(1, recipe.texture_bytes)
     hits = int(np.trace(confusion))
     return Oracle(
         name=name,

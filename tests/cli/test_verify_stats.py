@@ -94,7 +94,7 @@ def test_a_wrong_limit_is_a_wrong_usage(refused, dataset, limit):
 def test_a_rate_that_is_none_is_refused(gptex, dataset, rate):
     result = gptex("verify", dataset, "--stats", "--false-alarm", rate, "--quiet")
     assert result.returncode == 1
-    assert result.stderr.startswith("gptex: false_alarm is between 0 and 1")
+    assert result.stderr.startswith("gptex: the false-alarm rate is between 0 and 1")
 
 
 def test_a_preset_of_other_shape_is_refused(gptex, dataset):
