@@ -29,6 +29,7 @@ def info(source: str, as_json: bool) -> None:
     from gptex.recipe import Recipe
     from gptex.store.manifest import Manifest
     from gptex.store.progress import human_bytes
+    from gptex.store.source import printable
 
     manifest = Manifest.read(source) if Path(source).is_dir() else None
     contents = manifest.contents if manifest else find_recipe(source)
@@ -46,7 +47,7 @@ def info(source: str, as_json: bool) -> None:
     if manifest:
         rows += [
             ("shards", f"{len(manifest.shards)}, {human_bytes(manifest.bytes)}"),
-            ("made with", ", ".join(f"{name} {number}" for name, number in manifest.versions.items())),
+            ("made with", printable(", ".join(f"{name} {number}" for name, number in manifest.versions.items()))),
         ]
     width = max(len(key) for key, _ in rows)
     for key, value in rows:

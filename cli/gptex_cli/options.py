@@ -121,12 +121,14 @@ def recipe_from(**options: Any) -> Recipe:
     for name in names:
         if names.count(name) > 1:
             raise click.UsageError(f"--split {name} is given twice")
-    recipe = _new_recipe(**options) if options["size"] else _known_recipe(options["preset"], options["recipe_file"])
     changes = {key: options[key] for key in ("name", "seed", "dtype", "standardize", "noise_std") if options[key] is not None}
     if options["splits"]:
         changes["splits"] = dict(options["splits"])
     elif options["per_class"] is not None:
         changes["splits"] = {"train": options["per_class"]}
+    if options["size"]:
+        return _new_recipe(options, changes)
+    recipe = _known_recipe(options["preset"], options["recipe_file"])
     return recipe.replace(**changes) if changes else recipe
 
 
@@ -137,7 +139,8 @@ def _known_recipe(name: str | None, file: Path | None) -> Recipe:
     return Recipe.read(file) if file else preset(str(name))
 
 
-def _new_recipe(**options: Any) -> Recipe:
+def _new_recipe(options: dict[str, Any], changes: dict[str, Any]) -> Recipe:
+    """A recipe of the components that the options name, and with `changes` in place of the defaults."""
     scales = options["scales"]
     if not scales:
         raise click.UsageError("--size needs --scales, once for each component")
@@ -169,7 +172,7 @@ def _new_recipe(**options: Any) -> Recipe:
             zip(scales, weights, kernels, boundaries, strict=True), start=1
         )
     ]
-    return Recipe(name=options["name"] or _default_name(scales), shape=options["size"], components=components)
+    return Recipe(**{"name": _default_name(scales), "shape": options["size"], "components": components, **changes})
 
 
 def _default_name(scales: list[list[float]]) -> str:

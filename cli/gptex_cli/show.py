@@ -98,9 +98,13 @@ def card(path: Path, form: str, output: Path | None, stats: bool, quiet: bool, *
     if given and not stats:
         raise click.UsageError(f"--{next(iter(given))} goes with --stats")
     import gptex
+    from gptex.errors import GptexError
     from gptex.show import card
     from gptex.store.files import write_text
+    from gptex.store.manifest import MANIFEST, RECIPE
 
+    if output and output.name in (MANIFEST, RECIPE):
+        raise GptexError(f"{output} is a file of a dataset, not a card: choose another name")
     certificate = gptex.certify(path, progress=not quiet, **given) if stats else None
     text = card(path, form=form, certificate=certificate)
     if output:

@@ -61,6 +61,8 @@ class Downloader:
         Seconds before the second attempt; each further one waits twice as long.
     stop : Event, optional
         Set by another thread to have this one end; what has come is kept.
+    most : int, optional
+        Bytes after which to give up; by default `size`.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class Downloader:
         timeout: float = 30,
         pause: float = 1,
         stop: Event | None = None,
+        most: int | None = None,
     ) -> None:
+        self.most = size if most is None else most
         self.partial, self.size, self.progress, self.timeout, self.pause = partial, size, progress, timeout, pause
         self._stop = stop or Event()
         self._note = partial.with_name(partial.name + ".json")
@@ -216,9 +220,9 @@ class Downloader:
                 _write(file, chunk)
                 bar.add(0, len(chunk))
                 self._go_on(url)
-                if size is not None and file.tell() > size:
+                if (most := self.most or end) is not None and file.tell() > most:
                     self.forget()
-                    raise DatasetError(f"{url} has more than {size} bytes: it is another file")
+                    raise DatasetError(f"{url} has more than {most} bytes: it is another file")
         if size is not None and self._offset() < size:
             raise _TryAgainError(f"the server sent {self._offset()} of {size} bytes")
 

@@ -32,6 +32,7 @@ from gptex.store.progress import byte_progress, human_bytes
 from gptex.store.shard import Shard
 
 DOWNLOADS = 4  # at a time
+LARGEST_MANIFEST = 2**28  # bytes, of a million shards
 Locate = Callable[[str], str]  # from a file of a dataset to its address
 
 
@@ -168,6 +169,8 @@ def _is_whole(folder: Path, manifest: Manifest) -> bool:
 
 def _fetch_dataset(address: str, to: str | Path | None, mirror: str | None, progress: bool) -> Path:
     """A gptex dataset at a web address or DOI: its manifest first, then its shards, several at a time."""
+    if urlsplit(address).query:
+        raise DatasetError(f"{address} asks a question: give the address of the dataset's folder, without ?…")
     address = address.removesuffix(MANIFEST).rstrip("/")
     locate = _doi_locator(address, mirror) if address.startswith("doi:") else _url_locator(address)
     folder = Path(to).absolute() if to else cache_folder() / _folder_name(address)
@@ -259,7 +262,9 @@ def _read(url: str, progress: bool) -> bytes:
     """The bytes of a small file."""
     with TemporaryDirectory() as folder:
         path = Path(folder, PurePosixPath(urlsplit(url).path).name)
-        downloader = copy if url.startswith("file:") else Downloader(path.with_suffix(".part"), progress=progress)
+        downloader = (
+            copy if url.startswith("file:") else Downloader(path.with_suffix(".part"), progress=progress, most=LARGEST_MANIFEST)
+        )
         downloader(url, path, None)
         return path.read_bytes()
 

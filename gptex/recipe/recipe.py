@@ -109,6 +109,9 @@ class Recipe(Model):
         largest = float(np.finfo(self.dtype).max) / 100  # no normal is larger than 7
         if sum(abs(component.weight) for component in self.components) + self.noise_std > largest:
             raise RecipeError(f"components: weights and noise_std of more than {largest:.3g} in all do not fit {self.dtype}")
+        least = 10 * float(np.finfo(self.dtype).tiny)
+        if sum(abs(component.weight) for component in self.components) + self.noise_std < least:
+            raise RecipeError(f"components: weights and noise_std below {least:.2g} in all leave nothing in {self.dtype}")
         if self.standardize and math.prod(self.shape) == 1:
             raise RecipeError("standardize: an image of one pixel has no standard deviation")
         if self.n_classes > MAX_CLASSES:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptex.catalog import presets
+from gptex.errors import GptexError
 from gptex.recipe import Recipe
 from gptex.show import charts
 from gptex.show.plots import figure_class, preview
@@ -78,7 +79,9 @@ def report(
     GptexError
         If `against` is nothing to compare with, or `limit` is below 1.
     """
-    figure_class()  # what is missing is said before the work
+    figure_class()  # what is missing or wrong is said before the work
+    if Path(output).suffix not in (".html", ".htm"):
+        raise GptexError(f"a report is a page whose name ends in .html, not {str(output)!r}")
     manifest = Manifest.read(path)
     recipe, certificate = None, None
     if against is not None or manifest.recipe or manifest.contents.name in presets():

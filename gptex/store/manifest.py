@@ -190,6 +190,7 @@ def _check_manifest(path: str | Path, manifest: Manifest) -> None:
         if not holds:
             raise DatasetError(f"{path} is damaged: {problem}")
 
+    check(bool(manifest.splits and manifest.shards), "it counts no textures")
     check((manifest.recipe is None) != (manifest.source is None), "it has neither recipe nor source, or both")
     if manifest.recipe is not None:
         text = json.dumps(manifest.recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

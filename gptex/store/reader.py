@@ -119,7 +119,11 @@ class SplitReader:
         for place in np.unique(places).tolist():
             rows = np.flatnonzero(places == place)
             shard, at = self._shard(place), index[rows] - self._starts[place]
-            shard.read_into(images, rows, at)
+            try:
+                shard.read_into(images, rows, at)
+            except DatasetError:
+                self._open.cache_clear()  # it may be another file when it has been mended
+                raise
             labels[rows] = shard.labels[at]
         return Batch.of(self.contents, images, labels)
 

@@ -42,6 +42,7 @@ from gptex.store.reader import SplitReader
 from gptex.store.workers import available_cores
 from gptex.trust.certificate import Certificate, Check, ClassReport
 from gptex.trust.statistics import (
+    NO_VARIANCE,
     ClassStatistics,
     Measured,
     References,
@@ -169,6 +170,8 @@ class Examination:
 
     def __init__(self, recipe: Recipe, threads: Executor, bar: Progress) -> None:
         self._recipe, self._threads, self._bar = recipe, threads, bar
+        if sum(component.weight**2 for component in recipe.components) + recipe.noise_std**2 < NO_VARIANCE:
+            raise GptexError(f"the textures of {recipe.name!r} are next to constant: they have no statistics")
         self._theory = Theory(recipe)
         self._digests: dict[bytes, Place] = {}
         self._textures = 0

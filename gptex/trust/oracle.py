@@ -149,6 +149,8 @@ def _classified(name: str, recipe: Recipe, get: Get, count: int, progress: bool)
 
     def classify(n: int) -> tuple[int, int]:
         label, image = get(n)
+        if not np.isfinite(image).all():
+            raise GptexError(f"{name!r} has textures with values that are not finite: see `gptex verify --stats`")
         return label, classifier(image)
 
     confusion = np.zeros((recipe.n_classes, recipe.n_classes), np.int64)
@@ -211,9 +213,13 @@ def noise_for(recipe: Recipe, accuracy: float, *, textures: int = TEXTURES, prog
     GptexError
         If `accuracy` is not between that of guessing and 1, or not reached even next to without noise.
     """
+    if recipe.n_classes == 1:
+        raise GptexError(f"{recipe.name!r} has one class: there is nothing to tell apart")
     if not 1 / recipe.n_classes < accuracy < 1:
         raise GptexError(f"the accuracy is between {1 / recipe.n_classes:.3g} (guessing) and 1, not {accuracy}")
     signal = math.sqrt(sum(component.weight**2 for component in recipe.components))
+    if signal == 0:
+        raise GptexError(f"{recipe.name!r} has no fields of weight other than 0: there is nothing to tell apart")
     low, high = math.log(signal * LEAST_NOISE), math.log(signal / LEAST_NOISE)
 
     def at(logarithm: float) -> tuple[float, Oracle]:

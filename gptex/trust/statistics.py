@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from gptex.errors import GptexError
 from gptex.fields.kernels import FloatArray
 from gptex.fields.modes import all_modes
 from gptex.trust.theory import Theory, dot, squared
@@ -20,6 +21,8 @@ BANDS = 12
 FEWEST_MODES = 8  # in a band
 FLOOR = 1e-5  # of the mean power, below which modes are only looked at together; rounding and the declared error are far below
 ROUNDING = 1e-6  # of the power, which may be anywhere
+
+NO_VARIANCE = 1e-60  # next to 0 even for squares of it
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,8 @@ def _moments(pixels: FloatArray) -> FloatArray:
     centred = pixels - mean
     squares = np.square(centred)
     variance = float(squares.mean())
+    if variance < NO_VARIANCE:
+        raise GptexError("textures that are constant, or of one pixel, have no statistics")
     skewness = dot(squares, centred) / pixels.size / variance**1.5
     return np.array([mean, variance, skewness, dot(squares, squares) / pixels.size / variance**2])
 

@@ -28,3 +28,11 @@ def test_what_makes_no_card_is_refused(refused, dataset):
     assert "--limit goes with --stats" in refused("card", dataset, "--limit", 2, code=2)
     refused("card", dataset, "--format", "xml", code=2)
     assert "nowhere" in refused("card", dataset, "-o", "nowhere/card.md")
+
+
+def test_a_card_never_takes_the_place_of_the_manifest_or_the_recipe(refused, dataset, contents):
+    before = contents(dataset)
+    for name in ("manifest.json", "recipe.toml"):
+        assert "is a file of a dataset" in refused("card", dataset, "--format", "croissant", "-o", dataset / name)
+    assert "is a folder" in refused("card", dataset, "-o", dataset)
+    assert contents(dataset) == before

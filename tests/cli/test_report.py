@@ -27,3 +27,10 @@ def test_what_cannot_be_reported_is_refused(refused, dataset, tmp_path):
     assert "nowhere" in refused("report", dataset, "-o", "nowhere/page.html", "--no-stats")
     assert "does not go with --no-stats" in refused("report", dataset, "-o", "x.html", "--no-stats", "--limit", 2, code=2)
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_a_page_never_takes_the_place_of_a_file_of_a_dataset(refused, dataset, contents):
+    before = contents(dataset)
+    for name in ("manifest.json", "train/00000.h5", "."):
+        assert "ends in .html" in refused("report", dataset, "-o", dataset / name, "--quiet")
+    assert contents(dataset) == before

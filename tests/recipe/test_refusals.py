@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gptex import Component, Recipe
+from gptex import Component, Recipe, RecipeError
 
 
 @pytest.mark.parametrize(
@@ -213,3 +213,11 @@ def test_numbers_of_more_digits_than_python_writes_are_refused(component, two_sc
 
 def test_a_long_wrong_value_does_not_fill_the_screen(two_scales, refusal):
     assert len(refusal(lambda: two_scales(dtype="float" * 10**5))) < 500
+
+
+@pytest.mark.parametrize(("dtype", "weight"), [("float16", 1e-8), ("float32", 1e-44), ("float64", 0.0)])
+def test_weights_that_leave_nothing_are_refused(dtype, weight):
+    only = Component(name="only", length_scales=[2], weight=weight)
+    with pytest.raises(RecipeError, match=f"leave nothing in {dtype}"):
+        Recipe(name="nothing", shape=[8, 8], dtype=dtype, components=[only])
+    Recipe(name="noise", shape=[8, 8], dtype=dtype, components=[only], noise_std=1)

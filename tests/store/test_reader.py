@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from gptex import Component, DatasetError, GptexError, Recipe, generate, import_legacy
+from gptex import Component, DatasetError, GptexError, Recipe, generate, import_legacy, repair
 from gptex.store.reader import SplitReader
 
 
@@ -336,3 +336,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     done = run_python(program, folder)
     assert done.stderr == ""
     assert int(done.stdout) < 2000  # kB
+
+
+def test_a_reader_that_met_damage_reads_the_repaired_shard(make):
+    folder = make()
+    reader = SplitReader(folder, "train")
+    expected = reader.read([0]).images
+    os.truncate(folder / "train/00000.h5", 3000)
+    with pytest.raises(DatasetError, match="gptex repair"):
+        reader.read([0])
+    repair(folder, workers=1, progress=False)
+    np.testing.assert_array_equal(reader.read([0]).images, expected)

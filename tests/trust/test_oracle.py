@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import h5py
 import numpy as np
 import pytest
 from scipy import stats
@@ -113,3 +114,20 @@ def test_what_cannot_be_classified_is_refused(tmp_path):
         oracle(recipe(), textures=0)
     with pytest.raises(GptexError, match="no folder, no file and no preset"):
         oracle(tmp_path / "nothing")
+
+
+def test_where_there_is_nothing_to_tell_apart_no_noise_is_looked_for():
+    one = Component(name="only", length_scales=[2])
+    with pytest.raises(GptexError, match="one class"):
+        noise_for(recipe(components=[one]), 0.9, progress=False)
+    nothing = Component(name="nothing", length_scales=[2, 3], weight=0)
+    with pytest.raises(GptexError, match="no fields of weight"):
+        noise_for(recipe(components=[nothing]), 0.9, progress=False)
+
+
+def test_textures_that_are_not_finite_are_not_classified(tmp_path):
+    generate(recipe(splits={"train": 1}), tmp_path / "small", workers=1, progress=False)
+    with h5py.File(tmp_path / "small/train/00000.h5", "r+") as file:
+        file["images"][0, 0, 0] = np.nan
+    with pytest.raises(GptexError, match="not finite"):
+        oracle(tmp_path / "small", progress=False)
