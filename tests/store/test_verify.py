@@ -256,7 +256,7 @@ def test_repair_is_refused_where_the_arrays_would_be_others(dataset: Path, conte
 def test_folder_in_place_of_a_shard_is_not_deleted_by_repair(dataset: Path) -> None:
     a_folder(dataset / "train/00001.h5")
     (dataset / "train/00001.h5/notes.txt").write_text("mine")
-    with pytest.raises(DatasetError, match=r"cannot write .*00001\.h5: Is a directory"):
+    with pytest.raises(DatasetError, match=r"cannot write .*00001\.h5: it is a folder"):
         repair(dataset, workers=1)
     assert (dataset / "train/00001.h5/notes.txt").read_text() == "mine"
 
