@@ -11,12 +11,6 @@ FALSE_ALARM = 0.05  # so that there are some to count
 LEVEL = 1e-4  # at which the tests of this module may fail by chance; the seeds are fixed
 
 
-@pytest.fixture(scope="module")
-def found():
-    """p times the number of tests of each dataset: what is to be compared with the false-alarm rate."""
-    return {}
-
-
 def least(certificate):
     return min(test.p for test in certificate.tests) * len(certificate.tests)
 
@@ -38,22 +32,16 @@ def case(component, recipe):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_right_datasets_fail_no_more_often_than_stated(name, case, examine, found):
-    right = case[name]()
-    values = np.array([least(examine(right.replace(seed=seed))) for seed in range(DATASETS)])
-    found[name] = values
-    most = scipy.stats.binom(DATASETS, FALSE_ALARM).isf(LEVEL)
-    assert (values < FALSE_ALARM).sum() <= most
-    assert values.min() > LEVEL / DATASETS
-
-
-@pytest.mark.slow
-def test_of_a_thousand_right_datasets_as_many_fail_as_stated(found):
+def test_of_a_thousand_right_datasets_as_many_fail_as_stated(case, examine):
     """Not more, and not so few that the statement would be empty: Bonferroni's bound is nearly reached."""
-    if len(found) < len(CASES):
-        pytest.skip("needs the tests above")
-    values = np.concatenate(list(found.values()))
+    found = []
+    for name in CASES:
+        right = case[name]()
+        values = np.array([least(examine(right.replace(seed=seed))) for seed in range(DATASETS)])
+        assert (values < FALSE_ALARM).sum() <= scipy.stats.binom(DATASETS, FALSE_ALARM).isf(LEVEL), name
+        assert values.min() > LEVEL / DATASETS, name
+        found.append(values)
+    values = np.concatenate(found)
     assert len(values) == 1000
     assert (values < FALSE_ALARM).sum() <= scipy.stats.binom(1000, FALSE_ALARM).isf(LEVEL)
     assert (values < FALSE_ALARM).sum() >= scipy.stats.binom(1000, FALSE_ALARM / 3).isf(1 - LEVEL)
