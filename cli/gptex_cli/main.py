@@ -76,8 +76,9 @@ def main() -> NoReturn:
         _fail(str(error))
     except (click.Abort, KeyboardInterrupt) as stop:
         command = shlex.join(["gptex", *(word for word in sys.argv[1:] if word != "--overwrite")])  # not what is done so far
+        again = "; add --overwrite if the old dataset is still there" if "--overwrite" in sys.argv else ""
         resumes = sys.argv[1:2] in (["generate"], ["repair"], ["fetch"], ["import"], ["combine"])
-        click.echo(f"\ngptex: stopped; to go on: {command}" if resumes else "\ngptex: stopped", err=True)
+        click.echo(f"\ngptex: stopped{again}; to go on: {command}" if resumes else "\ngptex: stopped", err=True)
         signals = [each.number for each in (stop, stop.__context__) if isinstance(each, _Stopped)]
         sys.exit(128 + (signals or [signal.SIGINT])[0])
     except MemoryError as error:

@@ -17,7 +17,10 @@ import click
 @click.option("--against", metavar="RECIPE", help="With --stats: what textures from elsewhere should be, a file or a preset.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="With --stats: look at N textures of a class at most.")
 @click.option(
-    "--false-alarm", type=float, metavar="P", help="With --stats: chance that a right dataset fails.  [default: 0.001]"
+    "--false-alarm",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="P",
+    help="With --stats: chance that a right dataset fails.  [default: 0.001]",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
@@ -38,6 +41,11 @@ def verify(path: Path, stats: bool, as_json: bool, quiet: bool, **options: Any) 
         raise click.UsageError(f"--{next(iter(given)).replace('_', '-')} goes with --stats")
     import gptex
 
+    if stats:  # what is wrong with it is said before all is read
+        from gptex.store.manifest import Manifest
+        from gptex.trust.examine import theory_of
+
+        given["against"] = theory_of(Manifest.read(path), given.get("against"))
     found = gptex.verify(path, progress=not quiet)
     certificate = gptex.certify(path, progress=not quiet, **given) if stats and found.passed else None
     passed = found.passed and (certificate is None or certificate.passed)

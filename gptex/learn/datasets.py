@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -25,7 +26,7 @@ Target = Literal["label", "scales", "both"]
 Item = tuple[Any, Any]  # whatever the transforms make of an image and its target
 
 
-class LabelledTextures(Dataset[Item]):
+class LabelledTextures(Dataset[Item], ABC):
     """What the datasets have in common: items, classes, and a look at them. Subclasses say how textures are read.
 
     An item is a pair: the image, a float32 tensor of shape (1, *shape), and its target: by default the label, an int; with
@@ -52,12 +53,12 @@ class LabelledTextures(Dataset[Item]):
         self.contents, self.split = contents, split
         self.transform, self.target_transform, self.target = transform, target_transform, target
 
+    @abstractmethod
     def read(self, indices: Sequence[int]) -> Batch:
         """The textures at `indices` as arrays, in the dataset's own dtype and without transforms."""
-        raise NotImplementedError
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Item:
         return self.__getitems__([index])[0]
@@ -95,18 +96,18 @@ class LabelledTextures(Dataset[Item]):
         return {name: label for label, name in enumerate(self.classes)}
 
     @property
+    @abstractmethod
     def targets(self) -> list[int]:
         """Label of each item."""
-        raise NotImplementedError
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Pixels of each axis of an image, without the channel."""
         return self.contents.shape
 
+    @abstractmethod
     def _where(self) -> str:
         """Where the textures are, for people."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         shape = " × ".join(map(str, self.shape))

@@ -179,8 +179,8 @@ def _statistics(certificate: Certificate) -> Iterable[str]:
     yield _table([("class", "label", "found", "smallest deviation shown"), *_scales(certificate.classes)])
     shown = [certificate.classes[n] for n in some(len(certificate.classes))]
     yield _prose(
-        "Below, points are measured, lines are theory, and the shaded bands hold 95 of 100 values of a right dataset. The "
-        "lower part of each chart shows the difference."
+        "Below, points are measured, lines join what theory says there, and the shaded bands hold 95 of 100 values of a "
+        "right dataset. The lower part of each chart shows the difference."
     )
     if len(shown) < len(certificate.classes):
         yield _prose(f"{len(shown)} of {len(certificate.classes)} classes are shown.")

@@ -100,7 +100,7 @@ def preview(
         bar = figure.colorbar(grid[0, 0].images[0], ax=grid, shrink=1 / len(rows), anchor=(0, 1), aspect=16, pad=0.02)
         bar.ax.tick_params(labelsize=8)
     labels = {example.label for row in examples for example in row}
-    figure.suptitle(_title(contents, len(labels), pictures[0][0].shape, int(size[0] * 11)), fontsize=9, parse_math=False)
+    figure.suptitle(_title(contents, len(labels), pictures[0][0].shape, int(size[0] * 12.5)), fontsize=9, parse_math=False)
     return figure
 
 

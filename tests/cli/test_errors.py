@@ -271,9 +271,14 @@ def test_a_preview_that_cannot_be_drawn_is_refused(arguments, says, refused, dat
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("options", [[], ["-o", "x.png", "--columns", "0"], ["-o", "x.png", "--dpi", "0"]], ids=str)
-def test_a_preview_without_an_output_or_columns_is_a_usage_error(options, refused, dataset):
-    refused("preview", dataset, *options, code=2)
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [([], "--output"), (["-o", "x.png", "--columns", "0"], "--columns"), (["-o", "x.png", "--dpi", "0"], "--dpi")],
+    ids=["output", "columns", "dpi"],
+)
+def test_a_preview_without_an_output_or_columns_is_a_usage_error(options, named, refused, dataset, tmp_path):
+    assert named in refused("preview", dataset, *options, code=2)
+    assert not (tmp_path / "x.png").exists()
 
 
 def test_a_preview_without_matplotlib_names_the_extra(refused, dataset, tmp_path):

@@ -43,7 +43,7 @@ def test_a_name_given_is_the_datasets_name(done):
 
 @pytest.mark.parametrize("option", [["--split", "train=" + "9" * 5000], ["--size", "9" * 5000]], ids=["split", "size"])
 def test_numbers_of_thousands_of_digits_are_usage_errors(refused, option):
-    refused("generate", "out", "--size", "64", "--scales", "2", *option, code=2)
+    assert option[0] in refused("generate", "out", "--size", "64", "--scales", "2", *option, code=2)
 
 
 @pytest.mark.parametrize("command", ["generate", "plan"])

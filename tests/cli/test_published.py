@@ -1,7 +1,6 @@
 """`gptex import`, `combine` and `fetch` as their users run them: reports, refusals, and what others say of the result."""
 
 import hashlib
-import io
 import json
 import pickle
 import shutil
@@ -14,23 +13,11 @@ import h5py
 import numpy as np
 import pytest
 
+from ..published.files import npy, zip_of
 from ..published.server import Server
 
 NAME = "GP_9.5-10+80-140.gp"
 TABLE = {0: "9.5-80", 1: "10-80", 2: "9.5-140", 3: "10-140"}
-
-
-def npy(array):
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
-
-
-def zip_of(path, members):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
 
 
 def names(folder):

@@ -90,11 +90,9 @@ def test_a_wrong_limit_is_a_wrong_usage(refused, dataset, limit):
     assert "--limit" in refused("verify", dataset, "--stats", "--limit", limit, code=2)
 
 
-@pytest.mark.parametrize("rate", ["0", "1", "-0.1", "nan"])
-def test_a_rate_that_is_none_is_refused(gptex, dataset, rate):
-    result = gptex("verify", dataset, "--stats", "--false-alarm", rate, "--quiet")
-    assert result.returncode == 1
-    assert result.stderr.startswith("gptex: the false-alarm rate is between 0 and 1")
+@pytest.mark.parametrize(("rate", "code"), [("0", 2), ("1", 2), ("-0.1", 2), ("nan", 1)])
+def test_a_rate_that_is_none_is_refused(refused, dataset, rate, code):
+    assert "false-alarm" in refused("verify", dataset, "--stats", "--false-alarm", rate, "--quiet", code=code)
 
 
 def test_a_preset_of_other_shape_is_refused(gptex, dataset):

@@ -6,7 +6,6 @@ The files are written by numpy, pickle and zipfile; the datasets are read by jso
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import pickle
@@ -15,7 +14,6 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
 import h5py
@@ -23,6 +21,8 @@ import numpy as np
 import pytest
 
 from gptex import DatasetError, GptexError, import_legacy
+
+from .files import npy, zip_of
 
 NAME = "GP_9.5-10+80-140.gp"
 SCALES = {0: (9.5, 80), 1: (10, 80), 2: (9.5, 140), 3: (10, 140)}
@@ -59,19 +59,6 @@ def assert_holds(folder, images, labels, scales):
     assert arrays["length_scales"].tolist() == [list(scales[label]) for label in labels]
     assert arrays["index"].dtype == "<i8"
     assert arrays["index"].tolist() == list(range(len(images)))
-
-
-def npy(array):
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
-
-
-def zip_of(path, members):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
 
 
 @pytest.fixture

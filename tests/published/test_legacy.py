@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import subprocess
 import sys
@@ -15,6 +14,8 @@ import pytest
 
 from gptex.errors import DatasetError
 from gptex.published import open_legacy
+
+from .files import npy, zip_of
 
 NAME = "GP_9.5-10+80-140.gp"
 
@@ -47,20 +48,6 @@ def refusal(path):
     assert len(line) - len(str(path)) < 300
     assert sorted(Path(path).parent.rglob("*")) == before
     return line
-
-
-def zip_of(path, members, method=zipfile.ZIP_DEFLATED):
-    """A zip archive of names and bytes."""
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
-
-
-def npy(array):
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 def sample_name(scale, number, size=24):

@@ -233,10 +233,12 @@ def test_of_many_classes_sixteen_from_first_to_last_are_shown_and_the_title_says
 def test_textures_next_to_without_contrast_are_drawn(shape, tmp_path):
     nothing = small(shape=shape, components=[Component(name="next to nothing", length_scales=[2], weight=2e-37)])
     save(preview(nothing), tmp_path / "nothing.png")
+    assert (tmp_path / "nothing.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_half_precision_is_drawn(tmp_path):
-    save(preview(small(dtype="float16")), tmp_path / "half.png")
+def test_half_precision_is_drawn_like_single(tmp_path):
+    half, single = (preview(small(dtype=dtype)).axes[0].images[0].get_array() for dtype in ("float16", "float32"))
+    np.testing.assert_allclose(half, single, atol=0.01)
 
 
 # -- files

@@ -216,7 +216,9 @@ def test_of_many_classes_some_are_shown_and_the_size_is_bounded(tmp_path):
     ids=["line", "volume", "noise", "half"],
 )
 def test_other_kinds_of_data_have_a_page(changes, tmp_path):
-    Page(report(generated(tmp_path / "out", **changes), tmp_path / "page.html", progress=False))
+    page = Page(report(generated(tmp_path / "out", **changes), tmp_path / "page.html", progress=False))
+    assert "Passed" in page.text
+    assert " × ".join(map(str, recipe(**changes).shape)) in page.text
 
 
 def test_what_cannot_be_reported_is_one_line(folder, tmp_path):

@@ -100,8 +100,12 @@ def test_the_scale_of_grey_stays(folder):
 
 
 def test_other_shapes_are_shown():
-    for shape in ([50], [6, 8, 10]):
-        Stepper(Figure(), Textures(RECIPE.replace(shape=shape, components=[FINE])))
+    line, volume = (RECIPE.replace(shape=shape, components=[FINE]) for shape in ([50], [6, 8, 10]))
+    split = next(iter(RECIPE.splits))
+    drawn = Stepper(Figure(), Textures(line)).figure.axes[0].lines[0].get_ydata()
+    np.testing.assert_array_equal(drawn, line.texture(split, 0).image)
+    drawn = Stepper(Figure(), Textures(volume)).figure.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(drawn, volume.texture(split, 0).image[3])
 
 
 def test_what_is_not_there_is_said_before_a_window_opens(folder, tmp_path):

@@ -194,9 +194,11 @@ def test_interpreter_that_is_not_known_is_one_clear_error(executable: str | None
 
 
 def test_pool_that_was_never_used_ends() -> None:
-    with WorkerPool(4):
-        pass
+    with WorkerPool(4) as pool:
+        assert not pool._processes
     WorkerPool(4).kill()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(os.getpid)
 
 
 # -- what a worker is like
