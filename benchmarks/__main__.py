@@ -7,7 +7,7 @@ import sys
 
 from threadpoolctl import threadpool_limits
 
-ALL = ("texture", "memory", "peers", "end_to_end", "published", "reading", "backdrop")
+ALL = ("texture", "memory", "peers", "end_to_end", "published", "reading", "backdrop", "training")
 
 if __name__ == "__main__":
     with threadpool_limits(1):

@@ -18,6 +18,7 @@ from gptex import __version__
 from gptex.errors import GptexError
 from gptex_cli.generate import generate, plan
 from gptex_cli.inspect import info, presets
+from gptex_cli.learn import compare, evaluate, train
 from gptex_cli.published import combine, fetch, import_
 from gptex_cli.show import card, preview, report, view
 from gptex_cli.verify import reference, repair, verify
@@ -35,7 +36,9 @@ def cli() -> None:
     """
 
 
-for command in (generate, plan, fetch, import_, combine, info, verify, repair, reference, presets, preview, view, report, card):
+MAKE = (generate, plan, fetch, import_, combine)
+LOOK = (info, presets, preview, view, report, card)
+for command in (*MAKE, *LOOK, verify, repair, reference, train, evaluate, compare):
     cli.add_command(command)
 
 
@@ -77,7 +80,8 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt) as stop:
         command = shlex.join(["gptex", *(word for word in sys.argv[1:] if word != "--overwrite")])  # not what is done so far
         again = "; add --overwrite if the old dataset is still there" if "--overwrite" in sys.argv else ""
-        resumes = sys.argv[1:2] in (["generate"], ["repair"], ["fetch"], ["import"], ["combine"])
+        command += " --resume" if sys.argv[1:2] == ["train"] and "--resume" not in sys.argv else ""
+        resumes = sys.argv[1:2] in ([each] for each in ("generate", "repair", "fetch", "import", "combine", "train", "compare"))
         click.echo(f"\ngptex: stopped{again}; to go on: {command}" if resumes else "\ngptex: stopped", err=True)
         signals = [each.number for each in (stop, stop.__context__) if isinstance(each, _Stopped)]
         sys.exit(128 + (signals or [signal.SIGINT])[0])

@@ -1,4 +1,4 @@
-"""Everything torch: datasets to learn from, the ways through them, backdrop and its losses. Needs torch, the extra `torch`."""
+"""Everything torch: datasets, backdrop and its losses, training and comparison. Needs torch, the extra `torch`."""
 
 from gptex.errors import MissingExtraError
 
@@ -8,28 +8,41 @@ except ModuleNotFoundError:
     raise MissingExtraError("learning needs torch, which the extra gptex[torch] brings: pip install torch") from None
 
 from gptex.learn.backdrop import Backdrop, backdrop, mask_gradient
+from gptex.learn.comparison import Comparison, compare
+from gptex.learn.config import Config
 from gptex.learn.datasets import LabelledTextures, RecipeDataset, TextureDataset, open
 from gptex.learn.device import DeviceBatch, DeviceTextures
+from gptex.learn.evaluation import Score
 from gptex.learn.gradients import plot_gradient_reach
 from gptex.learn.losses import auc_loss, soft_f_beta_loss
 from gptex.learn.parts import split
+from gptex.learn.regularizers import Regularizer
 from gptex.learn.shuffle import ShardShuffle
 from gptex.learn.stream import RecipeStream
+from gptex.learn.training import Result, evaluate, train
 
 __all__ = [
     "Backdrop",
+    "Comparison",
+    "Config",
     "DeviceBatch",
     "DeviceTextures",
     "LabelledTextures",
     "RecipeDataset",
     "RecipeStream",
+    "Regularizer",
+    "Result",
+    "Score",
     "ShardShuffle",
     "TextureDataset",
     "auc_loss",
     "backdrop",
+    "compare",
+    "evaluate",
     "mask_gradient",
     "open",
     "plot_gradient_reach",
     "soft_f_beta_loss",
     "split",
+    "train",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -13,7 +13,8 @@ import torch
 from torch.utils.data import Dataset
 
 from gptex.catalog import find_recipe
-from gptex.errors import GptexError, MissingExtraError
+from gptex.errors import GptexError
+from gptex.learn.figures import new_figure
 from gptex.recipe import Recipe
 from gptex.recipe.names import check_split
 from gptex.store.reader import Batch, SplitReader, positions
@@ -101,6 +102,11 @@ class LabelledTextures(Dataset[Item], ABC):
         """Label of each item."""
 
     @property
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that there are; a recipe can draw others too."""
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Pixels of each axis of an image, without the channel."""
         return self.contents.shape
@@ -127,15 +133,9 @@ class LabelledTextures(Dataset[Item], ABC):
         MissingExtraError
             Without matplotlib.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise MissingExtraError(
-                "plots need matplotlib, which the extra gptex[plot] brings: pip install matplotlib"
-            ) from None
         batch = self.read([index])
         image = batch.images[0].astype(np.float32)
-        figure = Figure(layout="constrained")
+        figure = new_figure()
         axes = figure.subplots()
         if image.ndim == 1:
             axes.plot(image, color="black", linewidth=0.8)
@@ -162,13 +162,15 @@ class TextureDataset(LabelledTextures):
         Of the image and of the target.
     target : {"label", "scales", "both"}
         See `LabelledTextures`.
+    length : int, optional
+        Number of items, the first ones of the split, if not all of them.
 
     Raises
     ------
     DatasetError
         If there is no dataset; when items are read, if a shard is missing, damaged or another one than in the manifest.
     GptexError
-        If it has no such split; the message lists those it has.
+        If it has no such split (the message lists those it has), or fewer textures than `length`.
     IndexError
         For an index out of range.
 
@@ -192,21 +194,31 @@ class TextureDataset(LabelledTextures):
         transform: Callable[[Any], Any] | None = None,
         target_transform: Callable[[Any], Any] | None = None,
         target: Target = "label",
+        *,
+        length: int | None = None,
     ) -> None:
         self.reader = SplitReader(path, split)
+        self._length = len(self.reader) if length is None else operator.index(length)
+        if not 0 <= self._length <= len(self.reader):
+            raise GptexError(f"split {split!r} of {path} has {len(self.reader)} textures, not {self._length}")
         super().__init__(self.reader.contents, split, transform, target_transform, target)
 
     def read(self, indices: Sequence[int]) -> Batch:
         """The textures at `indices` as arrays, in the dataset's own dtype and without transforms."""
-        return self.reader.read(indices)
+        return self.reader.read(positions(indices, len(self), self.split))
 
     def __len__(self) -> int:
-        return len(self.reader)
+        return self._length
 
     @property
     def targets(self) -> list[int]:
         """Label of each item."""
-        return cast("list[int]", self.reader.labels.tolist())
+        return cast("list[int]", self.reader.labels[: len(self)].tolist())
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that the folder has."""
+        return self.reader.splits
 
     def _where(self) -> str:
         count = len(self.reader.shards)
@@ -280,6 +292,11 @@ class RecipeDataset(LabelledTextures):
         """Label of each item."""
         return [index % self._recipe.n_classes for index in range(len(self))]
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that the recipe counts; it can draw others too."""
+        return tuple(self._recipe.splits)
+
     def _where(self) -> str:
         return "drawn when they are asked for"
 
@@ -302,3 +319,23 @@ def open(source: Recipe | str | Path, split: str = "train", **options: Any) -> L
     if not isinstance(source, Recipe) and Path(source).is_dir():
         return TextureDataset(source, split, **options)
     return RecipeDataset(source, split, **options)
+
+
+class Kept(Dataset[Item]):
+    """A dataset whose items, (image, label) pairs without transforms that draw, are kept in memory."""
+
+    def __init__(self, dataset: Dataset[Item]) -> None:
+        items = [dataset[index] for index in range(len(dataset))]  # type: ignore[arg-type]
+        self.images, self.labels = torch.stack([image for image, _ in items]), [label for _, label in items]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Item:
+        return self.images[index], self.labels[index]
+
+
+def in_memory(parts: Mapping[str, Dataset[Item]], most: int) -> dict[str, Dataset[Item]]:
+    """The parts, kept in memory if all of them together take at most so many bytes."""
+    sizes = {name: len(part) * part[0][0].nbytes for name, part in parts.items()}  # type: ignore[arg-type]
+    return {name: Kept(part) for name, part in parts.items()} if sum(sizes.values()) <= most else dict(parts)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gptex.errors import GptexError, MissingExtraError
+from gptex.errors import GptexError
+from gptex.learn.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,14 +70,10 @@ def plot_gradient_reach(model: nn.Module, x: Tensor) -> Figure:
     >>> figure = plot_gradient_reach(demo_net("A", channels=2), torch.randn(1, 1, 256, 256))
     >>> figure.savefig("reach.png")  # doctest: +SKIP
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("plots need matplotlib, which the extra gptex[plot] brings: pip install matplotlib") from None
     reach = gradient_reach(model, x).float().cpu().numpy()
     shares = (reach > 0).mean((1, 2))
     limit = float(np.quantile(reach, 0.999)) or 1.0
-    figure: Figure = Figure(figsize=(6.4, 3.3 * len(reach)), layout="constrained")
+    figure = new_figure(6.4, 3.3 * len(reach))
     grid = figure.subplots(len(reach), 2, squeeze=False)
     for (left, right), image, gradient, share in zip(grid, x.detach().float().cpu().numpy(), reach, shares, strict=True):
         left.imshow(image[0], cmap="gray")

@@ -108,5 +108,5 @@ def _shard_of(dataset: Dataset[Any]) -> npt.NDArray[np.int64]:
         return _shard_of(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
     if isinstance(dataset, TextureDataset):
         counts = [shard.count for shard in dataset.reader.shards]
-        return np.repeat(np.arange(len(counts)), counts)
+        return np.repeat(np.arange(len(counts)), counts)[: len(dataset)]
     return np.zeros(len(dataset), np.int64)  # type: ignore[arg-type]

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from gptex.errors import DatasetError
 
-PART = re.compile(r"\.(manifest\.json|recipe\.toml|README\.md|\d{5,}\.h5)\.[0-9a-f]{8}\.part")  # what a killed run leaves
+PART = re.compile(  # what a killed run leaves
+    r"\.(manifest\.json|recipe\.toml|README\.md|\d{5,}\.h5|(config|result)\.json|metrics\.csv|(last|best)\.pt|(curves|confusion)\.png)"
+    r"\.[0-9a-f]{8}\.part"
+)
 
 
 @contextmanager

@@ -39,9 +39,15 @@ class Progress(Protocol):
     def add(self, textures: int, size: int) -> None:
         """So many more textures of so many bytes in all are done."""
 
+    def note(self, text: str) -> None:
+        """Say this after the numbers from now on."""
+
 
 class _Silent:
     def add(self, textures: int, size: int) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
         """Say nothing."""
 
 
@@ -50,6 +56,7 @@ class _Log:
 
     def __init__(self, what: str, total: int) -> None:
         self.what, self.total = what, total
+        self.noted = ""
         self.textures = self.size = 0
         self.start = time.monotonic()
         self.next = self.start + LOG_SECONDS
@@ -61,8 +68,12 @@ class _Log:
         now = time.monotonic()
         if now >= self.next or self._at_end():
             line = self._line(max(now - self.start, 1e-9))
-            print(f"{self.what}: {line}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{self.what}: {line}{self.noted}", file=sys.stderr, flush=True)  # noqa: T201
             self.next = now + LOG_SECONDS
+
+    def note(self, text: str) -> None:
+        """Say it in the lines to come."""
+        self.noted = f", {text}"
 
     def _at_end(self) -> bool:
         return self.textures == self.total
@@ -94,6 +105,7 @@ class _Bar:
         from tqdm import tqdm
 
         self.bar = tqdm(total=total, desc=what, unit=" textures", dynamic_ncols=True, mininterval=0.05)
+        self.noted = ""
         self.size = 0
 
     def add(self, textures: int, size: int) -> None:
@@ -102,7 +114,11 @@ class _Bar:
         self.bar.update(textures)
         elapsed = self.bar.format_dict["elapsed"]
         if elapsed:
-            self.bar.set_postfix_str(f"{self.size / elapsed / 1e6:.0f} MB/s")
+            self.bar.set_postfix_str(f"{self.size / elapsed / 1e6:.0f} MB/s{self.noted}")
+
+    def note(self, text: str) -> None:
+        """Say it after the rate."""
+        self.noted = f", {text}"
 
 
 class _ByteBar:
@@ -117,6 +133,10 @@ class _ByteBar:
         """Move the bar."""
         del textures
         self.bar.update(size)
+
+    def note(self, text: str) -> None:
+        """Say it after the bytes."""
+        self.bar.set_postfix_str(text)
 
 
 @contextmanager

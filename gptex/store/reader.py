@@ -72,6 +72,8 @@ class SplitReader:
     folder : Path
     contents : Recipe or Source
     split : str
+    splits : tuple of str
+        All that the dataset has.
     shards : list of Shard
         Of the split, in order.
 
@@ -91,7 +93,7 @@ class SplitReader:
             raise GptexError(f"{path} has no split {split!r}: there are {', '.join(manifest.splits)}")
         self.folder = Path(path).absolute()
         self.contents = manifest.contents
-        self.split = split
+        self.split, self.splits = split, tuple(manifest.splits)
         self.shards = sorted((shard for shard in manifest.shards if shard.split == split), key=lambda shard: shard.first)
         self._starts = np.array([shard.first for shard in self.shards])
         self._length = manifest.splits[split].textures

@@ -1,0 +1,321 @@
+"""Which regularizer helps, and how surely: each is given the same search for its parameters, and then several seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gptex.errors import GptexError
+from gptex.learn.config import Config
+from gptex.learn.figures import new_figure, plot_comparison
+from gptex.learn.means import Mean
+from gptex.learn.models import smallest_side
+from gptex.learn.parts import training_parts
+from gptex.learn.ranks import find_device
+from gptex.learn.regularizers import Regularizer
+from gptex.learn.runs import Data, Row, Run
+from gptex.learn.training import MEMORY, check_possible, data_of, net_of, train
+from gptex.recipe import Recipe
+from gptex.store.files import replacing, write_text
+from gptex.store.progress import progress as show_progress
+from gptex.store.workers import WorkerPool, available_cores
+from gptex.trust.oracle import Oracle, oracle
+
+SEARCH_SEED = 1_000_000  # no seed of the comparison
+RATES = (3e-4, 3e-3)  # learning rates of a search
+RANGES: dict[str, dict[str, tuple[float, float]]] = {  # … and of each method's parameters; {} has the learning rate alone
+    "none": {},
+    "backdrop": {"fine": (0.0, 0.95), "coarse": (0.0, 0.95)},
+    "dropout": {"fine": (0.0, 0.6), "coarse": (0.0, 0.6)},
+    "dropblock": {"fine": (0.0, 0.4), "coarse": (0.0, 0.4), "size": (1, 5)},
+    "crop": {"share": (0.25, 1.0)},
+}
+ENDS = ("last", "best")  # the last epoch, and the best one on validation data
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A method of a comparison with what its runs reached, one a seed.
+
+    Attributes
+    ----------
+    regularizer : Regularizer
+    lr : float
+    results : list of dict
+        What the runs' result.json hold, in the order of seeds.
+    histories : list of list of dict of str to float
+        Their metrics.
+    """
+
+    regularizer: Regularizer
+    lr: float
+    results: list[dict[str, Any]]
+    histories: list[list[Row]]
+
+    def numbers(self, end: str, what: str) -> list[float]:
+        """The test loss, accuracy, or accuracy of a component, of each seed, at the last or the best epoch."""
+        scores = [result[end] for result in self.results]
+        return [score[what] if what in ("loss", "accuracy") else score["components"][what] for score in scores]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes
+    ----------
+    folder : Path
+    arms : list of Arm
+        One a method, in the order asked for.
+    reference : Oracle or None
+        What the best classifier reaches, if that is known.
+    """
+
+    folder: Path
+    arms: list[Arm]
+    reference: Oracle | None
+
+    def rows(self) -> Iterator[dict[str, str]]:
+        """The table: for each method means and intervals over seeds, and the differences from the first method."""
+        first = self.arms[0]
+        components = list(first.results[0]["last"]["components"])
+        for arm in self.arms:
+            row = {"method": str(arm.regularizer), "lr": f"{arm.lr:.2g}", "seeds": str(len(arm.results))}
+            for end in ENDS:
+                for what in ("accuracy", *components, "loss"):
+                    numbers = arm.numbers(end, what)
+                    row[f"{what}, {end} epoch"] = str(Mean.of(numbers))
+                    if what == "accuracy" and arm is not first:
+                        differences = np.subtract(numbers, first.numbers(end, what)).tolist()
+                        row[f"minus {first.regularizer.method}'s, {end} epoch"] = str(Mean.of(differences))
+                    elif what == "accuracy":
+                        row[f"minus {first.regularizer.method}'s, {end} epoch"] = ""
+            yield row
+
+    def __str__(self) -> str:
+        rows = list(self.rows())
+        lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
+        lines += ["| " + " | ".join(row.values()) + " |" for row in rows]
+        return "\n".join([*lines, *(["", f"reference: {self.reference}"] if self.reference else [])])
+
+
+def compare(
+    source: Recipe | str | Path,
+    out: str | Path,
+    methods: Sequence[str | Regularizer] = tuple(RANGES),
+    seeds: int = 5,
+    config: Config | None = None,
+    *,
+    search: int = 0,
+    redraw: bool = False,
+    jobs: int | None = None,
+    device: str = "auto",
+    workers: int = 0,
+    memory: int = MEMORY,
+    progress: bool = True,
+    **options: Any,
+) -> Comparison:
+    """Train with each of several regularizers, from each of several seeds, and compare what they reach on the test data.
+
+    Runs that are finished are not repeated and others go on where they were: the same call continues an interrupted one.
+
+    Parameters
+    ----------
+    source : Recipe, str or path
+        A dataset's folder; or a recipe, its file or a preset's name.
+    out : path
+        A folder for the runs, the table (table.md, runs.csv) and the picture (comparison.png).
+    methods : sequence of str or Regularizer
+        ``"backdrop"`` or ``"backdrop:fine=0.3,coarse=0.95"``. The differences are those from the first.
+    seeds : int
+        Each method is trained from seeds 0, 1, …, which have the same order of textures in all of them.
+    config : Config, optional
+        Of all runs. There must be validation data and test data.
+    search : int
+        So many settings are tried for each method, of the learning rate and its parameters, spread over `RATES` and `RANGES`
+        (Halton 1960), with a seed of their own, and the best one on validation data is taken. 0 takes what is given.
+    redraw : bool
+        With a recipe: other training textures for each seed, split train-0 and so on, instead of the same for all.
+    jobs : int, optional
+        Runs at a time, each of one thread; by default one for each core, or a single one on a GPU.
+    device, workers, memory, progress, **options
+        As of `train`.
+
+    Raises
+    ------
+    GptexError
+        As `train`; without validation or test data; for methods that stand twice.
+    """
+    made = Config(**{**(config or Config()).model_dump(), **options})
+    new_figure()  # else hours later
+    chosen = [method if isinstance(method, Regularizer) else Regularizer.parse(method) for method in methods]
+    data = _data(source, made, chosen, seeds, redraw)
+    folder, machine = Path(out), {"device": str(find_device(device)), "workers": workers, "memory": memory}
+    jobs = jobs or (available_cores() if machine["device"] == "cpu" else 1)
+    plans = [made.replace(regularizer=regularizer.model_dump()) for regularizer in chosen]
+    if search:
+        trials = {
+            folder / "search" / f"{plan.regularizer.method}-{number}": trial
+            for plan in plans
+            for number, trial in enumerate(_trials(plan, search, data))
+        }
+        _run_all("search", source, trials, data, machine, jobs, progress)
+        plans = [_best(folder, trials, plan) for plan in plans]
+    runs = {
+        folder / str(plan.regularizer.method) / f"seed-{seed}": plan.replace(seed=seed, train=_train_part(plan, seed, redraw))
+        for plan in plans
+        for seed in range(seeds)
+    }
+    _run_all("compare", source, runs, data, machine, jobs, progress)
+    arms = [_arm(folder, plan, seeds) for plan in plans]
+    found = Comparison(folder, arms, _reference(source))
+    _write(found)
+    return found
+
+
+def _data(source: Recipe | str | Path, config: Config, methods: Sequence[Regularizer], seeds: int, redraw: bool) -> Data:
+    """What all runs learn from, if they can be made."""
+    if seeds < 1 or not methods:
+        raise GptexError("a comparison has at least one method and one seed")
+    names = [str(regularizer.method) for regularizer in methods]
+    for name in names:
+        if names.count(name) > 1:
+            raise GptexError(f"the method {name} stands twice")
+    if config.model == "custom":
+        raise GptexError("methods are compared on the nets of gptex: their layers are at places of these")
+    parts = training_parts(source, _train_part(config, 0, redraw), config.val, config.test, config.seed)
+    for name, option in (("val", "validation"), ("test", "test")):
+        if name not in parts:
+            raise GptexError(f"a comparison needs {option} data: name a split or a share for them (--{name})")
+    data = data_of(source, config, parts)
+    for regularizer in methods:
+        plan = config.replace(regularizer=regularizer.model_dump())
+        check_possible(net_of(plan, data), plan, data)
+    return data
+
+
+def _train_part(config: Config, seed: int, redraw: bool) -> str:
+    """What is trained on from a seed."""
+    if not redraw:
+        return config.train
+    name, _, count = config.train.partition(":")
+    if not count:
+        raise GptexError(f"training textures that are drawn anew need their number: --train {name}:100")
+    return f"{name}-{seed}:{count}"
+
+
+def _trials(config: Config, count: int, data: Data) -> list[Config]:
+    """So many settings of a method, spread evenly."""
+    from scipy.stats import qmc
+
+    ranges = dict(RANGES[config.regularizer.method])
+    if "share" in ranges:
+        least = smallest_side(net_of(config, data)) / min(data.shape)
+        ranges["share"] = max(ranges["share"][0], least), ranges["share"][1]
+    points = qmc.Halton(1 + len(ranges), scramble=False)
+    points.fast_forward(1)  # the first is the corner of all ranges
+    trials = []
+    for place, *rest in points.random(count).tolist():
+        parameters = {name: low + share * (high - low) for share, (name, (low, high)) in zip(rest, ranges.items(), strict=True)}
+        if "size" in parameters:
+            parameters["size"] = round(parameters["size"])
+        trials.append(
+            config.replace(
+                lr=float(f"{RATES[0] * (RATES[1] / RATES[0]) ** place:.2g}"),
+                regularizer={
+                    "method": config.regularizer.method,
+                    "parameters": {name: round(value, 3) for name, value in parameters.items()},
+                },
+                seed=SEARCH_SEED,
+            )
+        )
+    return trials
+
+
+def _best(folder: Path, trials: Mapping[Path, Config], plan: Config) -> Config:
+    """`plan` with the settings of the best of its method's trials: by accuracy on validation data, then by loss."""
+    own = {path: trial for path, trial in trials.items() if trial.regularizer.method == plan.regularizer.method}
+
+    def merit(path: Path) -> tuple[float, float]:
+        row = Run(path).state().best or {}
+        return row["val_accuracy"], -row["val_loss"]
+
+    found = own[max(own, key=merit)]
+    return plan.replace(lr=found.lr, regularizer=found.regularizer.model_dump())
+
+
+def _run_all(
+    what: str,
+    source: Recipe | str | Path,
+    runs: Mapping[Path, Config],
+    data: Data,
+    machine: Mapping[str, Any],
+    jobs: int,
+    progress: bool,
+) -> None:
+    """Make the runs that are not finished."""
+    missing = {path: config for path, config in runs.items() if not Run(path).finished(config, data)}
+    textures = sum(config.epochs for config in missing.values()) * data.textures["train"]
+    pool = WorkerPool(jobs)
+    try:
+        with show_progress(what, textures, progress) as bar:
+            futures = {pool.submit(_run, source, path, config, **machine): config for path, config in missing.items()}
+            for future in as_completed(futures):
+                future.result()
+                bar.add(futures[future].epochs * data.textures["train"], 0)
+    except BaseException:
+        pool.kill()  # what they have done is on disk
+        raise
+    pool.shutdown()
+
+
+def _run(source: Recipe | str | Path, path: Path, config: Config, **machine: Any) -> None:
+    train(source, path, config, **machine, resume=True, plots=False, reference=False, progress=False)
+
+
+def _arm(folder: Path, plan: Config, seeds: int) -> Arm:
+    runs = [Run(folder / plan.regularizer.method / f"seed-{seed}") for seed in range(seeds)]
+    return Arm(plan.regularizer, plan.lr, [run.read_result() for run in runs], [run.state().history for run in runs])
+
+
+def _reference(source: Recipe | str | Path) -> Oracle | None:
+    try:
+        return oracle(source, progress=False)
+    except GptexError:  # textures from elsewhere
+        return None
+
+
+def _write(found: Comparison) -> None:
+    """The table, the numbers of all runs, and the picture."""
+    write_text(found.folder / "table.md", f"{found}\n")
+    text = io.StringIO(newline="")
+    rows = list(_numbers(found.arms))
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(found.folder / "runs.csv", text.getvalue())
+    with replacing(found.folder / "comparison.png") as part:
+        plot_comparison(found.arms, found.reference).savefig(part, format="png", dpi=110)
+
+
+def _numbers(arms: Sequence[Arm]) -> Iterator[dict[str, Any]]:
+    """A row for each run and each end."""
+    for arm in arms:
+        for seed, result in enumerate(arm.results):
+            for end in ENDS:
+                score = result[end]
+                epoch = result["best_epoch"] if end == "best" else result["epochs"]
+                yield {
+                    "method": arm.regularizer.method,
+                    **{"parameters": str(arm.regularizer).partition(":")[2], "lr": arm.lr, "seed": seed},
+                    **{"end": end, "epoch": epoch, "accuracy": score["accuracy"]},
+                    **{f"accuracy_{name}": share for name, share in score["components"].items()},
+                    "loss": score["loss"],
+                }

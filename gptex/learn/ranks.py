@@ -1,0 +1,86 @@
+"""The processes that train together under torchrun, or the one there is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+from gptex.errors import GptexError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of how many processes this is, and the device it computes on."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def total(self, numbers: Tensor) -> Tensor:
+        """The sum of the tensors of all processes."""
+        if self.world_size > 1:
+            distributed.all_reduce(numbers)
+        return numbers
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.world_size > 1:
+            distributed.barrier()
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Ranks]:
+    """Join the other processes, if torchrun started this one; its variables RANK, LOCAL_RANK and WORLD_SIZE say so.
+
+    Parameters
+    ----------
+    device : str
+        "auto", "cpu", "cuda", "mps" and so on.
+
+    Raises
+    ------
+    GptexError
+        If there is no such device.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    ranks = Ranks(int(os.environ.get("RANK", "0")) if world_size > 1 else 0, world_size, find_device(device))
+    alone = world_size == 1 or distributed.is_initialized()
+    if not alone:
+        distributed.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
+    try:
+        yield ranks
+    finally:
+        if not alone:
+            distributed.destroy_process_group()
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; by "auto" the best there is, a GPU of its own for each process of torchrun.
+
+    Raises
+    ------
+    GptexError
+        If there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise GptexError(f"there is no device {name!r} here: {str(error).splitlines()[0]}") from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device

@@ -1,0 +1,231 @@
+"""The folder of a run: its config, what was measured epoch by epoch, checkpoints, pictures and the result.
+
+    RUN/config.json     how it was trained and on what
+    RUN/metrics.csv     a line an epoch
+    RUN/last.pt         all that going on needs; torch.load(…, weights_only=True) reads it
+    RUN/best.pt         the weights of the best epoch on validation data
+    RUN/result.json     scores on the test data, and the reference
+    RUN/curves.png, RUN/confusion.png
+
+Each file is whole or not there. A run goes on from `last.pt`, which holds the metrics too.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from gptex.errors import GptexError
+from gptex.learn.config import Config
+from gptex.store.files import replacing, write_text
+from gptex.store.folder import locked
+from gptex.store.source import Contents
+
+CONFIG, METRICS, LAST, BEST, RESULT = "config.json", "metrics.csv", "last.pt", "best.pt", "result.json"
+CURVES, CONFUSION = "curves.png", "confusion.png"
+FORMAT = "gptex run 1"
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run learns from: enough to tell whether it is the same again, and to name what the net says.
+
+    Attributes
+    ----------
+    name : str
+    sha256 : str
+        Of the recipe, but for its counts, or the source.
+    shape : tuple of int
+        Pixels of each axis.
+    classes : tuple of str
+    class_scales : tuple of tuple of float
+        Length scales in pixels of each class.
+    textures : dict of str to int
+        Of each part.
+    """
+
+    name: str
+    sha256: str
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    class_scales: tuple[tuple[float, ...], ...]
+    textures: dict[str, int]
+
+    @classmethod
+    def of(cls, contents: Contents, textures: dict[str, int]) -> Self:
+        """The data of these parts."""
+        plain = {key: value for key, value in json.loads(contents.to_json()).items() if key != "splits"}
+        digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+        scales = tuple(contents.length_scales(label) for label in range(contents.n_classes))
+        return cls(contents.name, digest, contents.shape, contents.classes, scales, textures)
+
+
+@dataclass
+class State:
+    """Where a run is: its epochs so far, and the best of them.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that are done.
+    history : list of dict of str to float
+        A row of the metrics for each.
+    """
+
+    epoch: int = 0
+    history: list[Row] = field(default_factory=list)
+
+    @property
+    def best(self) -> Row | None:
+        """The row of the best epoch: of the highest accuracy on validation data, and of those the one of least loss."""
+        rows = [row for row in self.history if "val_accuracy" in row]
+        return max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]), default=None)
+
+
+class Run:
+    """The folder of a run.
+
+    Parameters
+    ----------
+    folder : path
+
+    Raises
+    ------
+    GptexError
+        When something is read that is not there or damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @contextmanager
+    def begun(self, config: Config, data: Data, resume: bool) -> Iterator[None]:
+        """Hold the folder for a run with this config and data, new or to be resumed.
+
+        Raises
+        ------
+        GptexError
+            If there is a run and it is not to be resumed, or it had another config or other data.
+        """
+        with locked(self.folder):
+            others = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith(".gptex"))
+            if resume and (self.folder / CONFIG).exists():
+                self._check_same(config, data)
+            elif CONFIG in others:
+                raise GptexError(f"{self.folder} holds a run already: resume it (--resume), or use another folder")
+            elif others:
+                raise GptexError(f"{self.folder} holds something else ({others[0]!r}): use a new or empty folder")
+            versions = {name: version(name) for name in ("gptex", "torch")}
+            record = {"format": FORMAT, "versions": versions, "config": config.model_dump(mode="json"), "data": asdict(data)}
+            write_text(self.folder / CONFIG, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+            yield
+
+    def finished(self, config: Config, data: Data) -> bool:
+        """Whether there is a result of this config and these data.
+
+        Raises
+        ------
+        GptexError
+            If there is one of others.
+        """
+        if not (self.folder / RESULT).exists():
+            return False
+        self._check_same(config, data)
+        return self.read_result()["epochs"] == config.epochs  # type: ignore[no-any-return]
+
+    def _check_same(self, config: Config, data: Data) -> None:
+        before, learned = self.read_config()
+        old, new = before.model_dump(), config.model_dump()
+        if config.schedule == "constant" and config.epochs > before.epochs:
+            new["epochs"] = old["epochs"]  # the epochs so far are those of a longer run
+        for key in old:
+            if old[key] != new[key]:
+                raise GptexError(f"{self.folder} was begun with {key} {getattr(before, key)}, not {getattr(config, key)}")
+        if (learned.sha256, learned.textures) != (data.sha256, data.textures):
+            raise GptexError(f"{self.folder} was begun with other textures: {learned.name!r}, {learned.textures}")
+
+    def read_config(self) -> tuple[Config, Data]:
+        """How it was trained, and on what."""
+        record = self._json(CONFIG)
+        try:
+            if record["format"] != FORMAT:
+                raise GptexError(f"{self.folder / CONFIG} is of another format than {FORMAT!r}")
+            data = record["data"]
+            lists = {key: tuple(data[key]) for key in ("shape", "classes")}
+            return Config(**record["config"]), Data(
+                **{**data, **lists, "class_scales": tuple(map(tuple, data["class_scales"]))}
+            )
+        except (KeyError, TypeError) as error:
+            raise GptexError(f"{self.folder / CONFIG} is no config of a run: {error}") from None
+
+    def save(self, state: State, tensors: Mapping[str, Any]) -> None:
+        """Write the metrics and `last.pt`; and `best.pt`, if the last epoch was the best one."""
+        write_text(self.folder / METRICS, _csv(state.history))
+        if state.best is state.history[-1]:
+            _write(self.folder / BEST, {"epoch": state.epoch, "model": tensors["model"]})
+        _write(self.folder / LAST, {"epoch": state.epoch, "history": state.history, **tensors})
+
+    def load(self, name: str = LAST) -> dict[str, Any]:
+        """What a checkpoint holds, on the CPU."""
+        path = self.folder / name
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise GptexError(f"there is no {path}") from None
+        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            raise GptexError(f"{path} is no checkpoint, or damaged: {str(error).splitlines()[0]}") from None
+        if not isinstance(found, dict) or "model" not in found:
+            raise GptexError(f"{path} is no checkpoint of a run")
+        return found
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write `result.json`."""
+        write_text(self.folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+    def read_result(self) -> dict[str, Any]:
+        """The result of a finished run."""
+        return self._json(RESULT)
+
+    def state(self) -> State:
+        """How far it is; nowhere, if it was not begun."""
+        if not (self.folder / LAST).exists():
+            return State()
+        found = self.load(LAST)
+        return State(found["epoch"], found["history"])
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        try:
+            found = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise GptexError(f"{self.folder} holds no {name} of a run") from None
+        except (ValueError, OSError) as error:
+            raise GptexError(f"{path} cannot be read: {error}") from None
+        if not isinstance(found, dict):
+            raise GptexError(f"{path} holds no JSON object")
+        return found
+
+
+def _write(path: Path, contents: dict[str, Any]) -> None:
+    with replacing(path) as part:
+        torch.save(contents, part)
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

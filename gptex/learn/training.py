@@ -1,0 +1,367 @@
+"""Train a net to name the classes of textures, in runs that go on after any interruption as if there had been none."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from gptex.errors import GptexError, MissingExtraError
+from gptex.learn.config import Config
+from gptex.learn.datasets import Item, in_memory, open
+from gptex.learn.evaluation import Score
+from gptex.learn.figures import new_figure, plot_confusion, plot_curves
+from gptex.learn.loop import Trainer, all_batches, seed_of, train_batches
+from gptex.learn.models import classifier, smallest_side
+from gptex.learn.parts import check_part, training_parts
+from gptex.learn.ranks import Ranks, find_device, joined
+from gptex.learn.regularizers import crop_shape
+from gptex.learn.runs import BEST, CONFUSION, CURVES, Data, Row, Run, State
+from gptex.recipe import Recipe
+from gptex.store.files import replacing
+from gptex.store.progress import progress as show_progress
+from gptex.store.source import Contents
+from gptex.trust.oracle import Oracle, oracle
+
+MEMORY = 2**31
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended.
+
+    Attributes
+    ----------
+    folder : Path
+    history : list of dict of str to float
+        A row of the metrics for each epoch.
+    parameters : int
+        Of the net.
+    last : Score or None
+        On the test data, after the last epoch; None where there are none.
+    best : Score or None
+        On the test data, with the weights of the best epoch on validation data.
+    best_epoch : int or None
+        Its number, from 1.
+    reference : Oracle or None
+        What the best classifier reaches on these classes.
+    no_reference : str
+        Why there is none.
+    """
+
+    folder: Path
+    history: list[Row]
+    parameters: int
+    last: Score | None
+    best: Score | None
+    best_epoch: int | None
+    reference: Oracle | None
+    no_reference: str
+
+    def as_json(self) -> dict[str, Any]:
+        """What `result.json` holds: all but the metrics, which have a file of their own."""
+        plain = asdict(self)
+        return {"epochs": len(self.history), **{key: plain[key] for key in plain if key not in ("folder", "history")}}
+
+    def __str__(self) -> str:
+        epochs = len(self.history)
+        train = ", ".join(f"{name} {self.history[-1][f'train_{name}']:.4f}" for name in ("loss", "accuracy"))
+        lines = [f"{self.folder}: {self.parameters} parameters, {epochs} epochs, training {train}"]
+        if self.last:
+            lines.append(f"test, last epoch: {self.last}")
+        if self.best:
+            lines.append(f"test, best epoch on validation data ({self.best_epoch}): {self.best}")
+        if not self.last:
+            lines.append("no test data: name a split or a share for them (--test)")
+        lines.append(f"reference: {self.reference or self.no_reference}")
+        return "\n".join(lines)
+
+
+def train(
+    source: Recipe | str | Path,
+    out: str | Path,
+    config: Config | None = None,
+    *,
+    net: nn.Module | None = None,
+    device: str = "auto",
+    compile: bool = False,
+    workers: int = 0,
+    memory: int = MEMORY,
+    resume: bool = False,
+    plots: bool = True,
+    tensorboard: bool = False,
+    reference: bool = True,
+    progress: bool = True,
+    **options: Any,
+) -> Result:
+    """Train a net to name the classes of textures, and test it.
+
+    Under torchrun each process takes its rows of each batch, and the result is that of one process but for rounding.
+
+    Parameters
+    ----------
+    source : Recipe, str or path
+        A dataset's folder; or a recipe, its file or a preset's name, whose textures are drawn.
+    out : path
+        The run's folder, see `gptex.learn.runs`.
+    config : Config, optional
+    net : nn.Module, optional
+        A net of one's own, from images (N, 1, H, W) to logits (N, n_classes); it is trained in place.
+    device : str
+        "auto" takes a GPU if there is one.
+    compile : bool
+        Train with `torch.compile`.
+    workers : int
+        DataLoader workers.
+    memory : int
+        Textures to train and to validate on are kept in memory if they take at most so many bytes.
+    resume : bool
+        Go on with the run in `out`, if there is one: with the same config, or with more epochs at a constant rate.
+    plots : bool
+        Draw the curves and the confusion matrix.
+    tensorboard : bool
+        Write the metrics for TensorBoard too, into the folder `tensorboard` of the run.
+    reference : bool
+        Ask `gptex.oracle` what the best classifier reaches.
+    progress : bool
+        Show how far it is.
+    **options
+        Of the config, instead of those it has: ``epochs=20, regularizer="backdrop:fine=0.5,coarse=0.8"``.
+
+    Raises
+    ------
+    GptexError
+        For options, sources and parts that cannot be, images too small for the net, a run that is there already, and a
+        loss that is not finite.
+    MissingExtraError
+        Without matplotlib, if there are plots to draw, and so on.
+
+    Examples
+    --------
+    >>> import gptex, tempfile
+    >>> scales = gptex.Component(name="only", length_scales=[2, 9])
+    >>> recipe = gptex.Recipe(name="easy", shape=[64, 64], components=[scales], splits={"train": 8, "test": 8})
+    >>> with tempfile.TemporaryDirectory() as out:
+    ...     result = train(recipe, out, model="tiny", epochs=8, lr=0.01, plots=False, device="cpu", progress=False)
+    >>> result.last.accuracy
+    1.0
+    """
+    made = config or Config()
+    made = Config(**{**made.model_dump(), **({"model": "custom"} if net else {}), **options})
+    if plots:
+        new_figure()  # else hours later
+    with joined(device) as ranks, torch.random.fork_rng([ranks.device] if ranks.device.type == "cuda" else []):
+        parts = training_parts(source, made.train, made.val, made.test, made.seed)
+        data, contents = data_of(source, made, parts), _contents(source, made)
+        torch.manual_seed(seed_of(made.seed, 0))
+        learner = net_of(made, data, net)
+        check_possible(learner, made, data, ranks.world_size)
+        trainer, run = Trainer(learner, made, contents, ranks, compile), Run(out)
+        with run.begun(made, data, resume) if ranks.first else nullcontext(), _board(run, tensorboard and ranks.first) as board:
+            ranks.wait()
+            state = _epochs(trainer, run, parts, workers, memory, board, progress and ranks.first)
+            result = _tested(trainer, run, state, parts, workers, source if reference and ranks.first else None)
+            if ranks.first:
+                run.write_result(result.as_json())
+                if plots:
+                    _draw(result, contents)
+            ranks.wait()
+    return result
+
+
+def _epochs(
+    trainer: Trainer, run: Run, parts: dict[str, Dataset[Item]], workers: int, memory: int, board: Any, progress: bool
+) -> State:
+    """Train from where the run is to its end."""
+    config, ranks, state = trainer.config, trainer.ranks, run.state()
+    if state.epoch:
+        trainer.load(run.load())
+    if state.epoch >= config.epochs:
+        return state
+    learned = {name: part for name, part in parts.items() if name != "test"}
+    kept = in_memory(learned, memory)
+    train = train_batches(kept["train"], config, ranks, workers)
+    val = all_batches(kept["val"], config, ranks, workers) if "val" in kept else None
+    seen = len(train) * config.batch_size
+    with show_progress("train", (config.epochs - state.epoch) * seen, progress) as bar:
+        for number in range(state.epoch, config.epochs):
+            start = time.monotonic()
+            scores = {"train": trainer.epoch(number, train, bar)}
+            if not math.isfinite(scores["train"].loss):
+                raise GptexError(
+                    f"the loss of epoch {number + 1} is {scores['train'].loss}: {run.folder} holds the epochs before it; begin "
+                    "anew in another folder, for example with a lower learning rate (--lr)"
+                )
+            if val:
+                scores["val"] = trainer.score(val)
+            row: Row = {"epoch": number + 1, "lr": config.rate(number)}
+            for name, each in scores.items():
+                row |= {f"{name}_loss": each.loss, f"{name}_accuracy": each.accuracy}
+                row |= {f"{name}_accuracy_{component}": share for component, share in each.components.items()}
+            row["seconds"] = time.monotonic() - start
+            state.epoch, state.history = number + 1, [*state.history, row]
+            if ranks.first:
+                run.save(state, trainer.state())
+            if board:
+                for name, value in row.items():
+                    board.add_scalar(name.replace("_", "/", 1), value, number + 1)
+            told = ", ".join(f"{name} {each.loss:.3f} {each.accuracy:.3f}" for name, each in scores.items())
+            bar.note(f"epoch {number + 1}: {told}")
+    ranks.wait()
+    return state
+
+
+def _tested(
+    trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[Item]], workers: int, source: Recipe | str | Path | None
+) -> Result:
+    """The scores on the test data, and the reference of `source`."""
+    last = best = found = None
+    why = "not asked for"
+    if "test" in parts:
+        test = all_batches(parts["test"], trainer.config, trainer.ranks, workers)
+        last = trainer.score(test)
+        if state.best:
+            trainer.net.load_state_dict(run.load(BEST)["model"])
+            best = trainer.score(test)
+    if source is not None:
+        try:
+            found = oracle(source, progress=False)
+        except GptexError as error:
+            why = str(error)
+    return Result(
+        folder=run.folder,
+        history=state.history,
+        parameters=sum(parameter.numel() for parameter in trainer.net.parameters()),
+        last=last,
+        best=best,
+        best_epoch=int(state.best["epoch"]) if state.best else None,
+        reference=found,
+        no_reference="" if found else why,
+    )
+
+
+def data_of(source: Recipe | str | Path, config: Config, parts: Mapping[str, Dataset[Item]]) -> Data:
+    """What is learned from."""
+    return Data.of(_contents(source, config), {name: len(part) for name, part in parts.items()})  # type: ignore[arg-type]
+
+
+def _contents(source: Recipe | str | Path, config: Config) -> Contents:
+    return open(source, config.train.partition(":")[0], length=0).contents
+
+
+def _draw(result: Result, contents: Contents) -> None:
+    """The pictures of a run."""
+    figures = {CURVES: plot_curves(result.history, 1 / contents.n_classes, result.best_epoch, result.last)}
+    if result.last:
+        figures[CONFUSION] = plot_confusion(result.last, contents.classes, "test data, last epoch")
+    for name, figure in figures.items():
+        with replacing(result.folder / name) as part:
+            figure.savefig(part, format="png", dpi=120)
+
+
+def net_of(config: Config, data: Data, own: nn.Module | None = None) -> nn.Module:
+    """The net to train or to load."""
+    if config.model == "custom":
+        if own is None:
+            raise GptexError("the config says that the net is one's own: it must be given (net=)")
+        return own
+    return classifier(config.model, len(data.classes), channels=config.channels, regularizer=config.regularizer)
+
+
+def check_possible(net: nn.Module, config: Config, data: Data, world_size: int = 1) -> None:
+    """Refuse before anything is written what would fail later."""
+    if data.textures["train"] < config.batch_size:
+        raise GptexError(f"a batch has {config.batch_size} textures, and there are {data.textures['train']} to train on")
+    if config.batch_size % world_size:
+        raise GptexError(f"a batch of {config.batch_size} cannot be shared equally among {world_size} processes")
+    check_shape(net, config, data.shape, config.regularizer.parameters.get("share", 1.0))
+
+
+def check_shape(net: nn.Module, config: Config, shape: tuple[int, ...], share: float = 1.0) -> None:
+    """GptexError if the net of the config has no room in images of this shape, or in crops of a share of their sides."""
+    if config.model == "custom":
+        return
+    if len(shape) != 2:
+        raise GptexError(f"the model {config.model} is for images, not for {len(shape)} axes: give a net of your own (net=)")
+    seen, side = crop_shape(shape, share), smallest_side(net)
+    if min(seen) < side:
+        raise GptexError(
+            f"the model {config.model} needs {side} pixels a side and would see {' × '.join(map(str, seen))}: use larger "
+            f"{'images' if share == 1 else 'crops'} or another model (--model)"
+        )
+
+
+@contextmanager
+def _board(run: Run, wanted: bool) -> Iterator[Any]:
+    """A writer for TensorBoard, or None."""
+    if not wanted:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingExtraError("TensorBoard's files need tensorboard, which the extra gptex[tensorboard] brings") from None
+    with SummaryWriter(run.folder / "tensorboard") as writer:
+        yield writer
+
+
+def evaluate(
+    run: str | Path,
+    source: Recipe | str | Path,
+    part: str = "test",
+    *,
+    checkpoint: Literal["last", "best"] = "last",
+    net: nn.Module | None = None,
+    batch_size: int | None = None,
+    device: str = "auto",
+    workers: int = 0,
+) -> Score:
+    """The score of a trained net on textures.
+
+    Parameters
+    ----------
+    run : path
+        The folder of a run.
+    source : Recipe, str or path
+        Of the textures: a dataset's folder, or a recipe, its file or a preset's name. Their size may be another one.
+    part : str
+        A split, or the first so many textures of it: ``"test:400"``.
+    checkpoint : {"last", "best"}
+        The weights after the last epoch, or of the best epoch on validation data.
+    net : nn.Module, optional
+        If the run trained a net of one's own: one like it, into which the weights are loaded.
+    batch_size : int, optional
+        If not that of the training.
+    device : str
+    workers : int
+        DataLoader workers.
+
+    Raises
+    ------
+    GptexError
+        If there is no such run, source or part, or the classes are not those that the net was trained on.
+    """
+    folder = Run(run)
+    config, data = folder.read_config()
+    name, _, count = check_part(part).partition(":")
+    dataset = open(source, name, length=int(count) if count else None)
+    if Data.of(dataset.contents, {}).class_scales != data.class_scales:
+        raise GptexError(
+            f"{run} was trained on the classes {', '.join(data.classes)}, not on {', '.join(dataset.classes)} of {source}"
+        )
+    if not len(dataset):
+        raise GptexError(f"there are no textures in {part} of {source}")
+    own = net_of(config, data, net)
+    check_shape(own, config, dataset.shape)
+    own.load_state_dict(folder.load(f"{checkpoint}.pt")["model"])
+    config = config.replace(batch_size=batch_size or config.batch_size)
+    trainer = Trainer(own, config, dataset.contents, Ranks(0, 1, find_device(device)))
+    return trainer.score(all_batches(dataset, config, trainer.ranks, workers))
