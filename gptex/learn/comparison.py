@@ -20,8 +20,8 @@ from gptex.learn.models import smallest_side
 from gptex.learn.parts import training_parts
 from gptex.learn.ranks import find_device
 from gptex.learn.regularizers import Regularizer
-from gptex.learn.runs import Data, Row, Run
-from gptex.learn.training import MEMORY, check_possible, data_of, net_of, train
+from gptex.learn.runs import RESULT, Data, Row, Run
+from gptex.learn.training import MEMORY, DivergedError, check_possible, data_of, net_of, train
 from gptex.recipe import Recipe
 from gptex.store.files import replacing, write_text
 from gptex.store.progress import progress as show_progress
@@ -241,7 +241,13 @@ def _trials(config: Config, count: int, data: Data) -> list[Config]:
 
 def _best(folder: Path, trials: Mapping[Path, Config], plan: Config) -> Config:
     """`plan` with the settings of the best of its method's trials: by accuracy on validation data, then by loss."""
-    own = {path: trial for path, trial in trials.items() if trial.regularizer.method == plan.regularizer.method}
+    own = {
+        path: trial
+        for path, trial in trials.items()
+        if trial.regularizer.method == plan.regularizer.method and (path / RESULT).exists()
+    }
+    if not own:
+        raise GptexError(f"no setting of {plan.regularizer.method} in the search ended with a finite loss")
 
     def merit(path: Path) -> tuple[float, float]:
         row = Run(path).state().best or {}
@@ -277,7 +283,11 @@ def _run_all(
 
 
 def _run(source: Recipe | str | Path, path: Path, config: Config, **machine: Any) -> None:
-    train(source, path, config, **machine, resume=True, plots=False, reference=False, progress=False)
+    try:
+        train(source, path, config, **machine, resume=True, plots=False, reference=False, progress=False)
+    except DivergedError:
+        if config.seed != SEARCH_SEED:
+            raise
 
 
 def _arm(folder: Path, plan: Config, seeds: int) -> Arm:

@@ -85,8 +85,8 @@ def classifier(
     tiny   16        4 × 4, stride 4             1/16                       1/64, for images from 64² on
     =====  ========  ==========================  =========================  ====================================
 
-    All others are 2 × 2 with stride 2, so what a position of a map sees is a block of its own. Weights begin as in He et al. (2015):
-    with torch's own ones signals get lost in so many layers, and training spends most of its time on a plateau.
+    All others are 2 × 2 with stride 2, so what a position of a map sees is a block of its own. Weights begin as in He et al.
+    (2015): with torch's own ones signals get lost in so many layers, and training spends most of its time on a plateau.
 
     Parameters
     ----------

@@ -130,6 +130,7 @@ class Run:
             versions = {name: version(name) for name in ("gptex", "torch")}
             record = {"format": FORMAT, "versions": versions, "config": config.model_dump(mode="json"), "data": asdict(data)}
             write_text(self.folder / CONFIG, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+            (self.folder / RESULT).unlink(missing_ok=True)  # of fewer epochs
             yield
 
     def finished(self, config: Config, data: Data) -> bool:

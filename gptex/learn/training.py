@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,10 @@ from gptex.store.source import Contents
 from gptex.trust.oracle import Oracle, oracle
 
 MEMORY = 2**31
+
+
+class DivergedError(GptexError):
+    """The loss of an epoch is not finite."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,9 @@ def train(
         with run.begun(made, data, resume) if ranks.first else nullcontext(), _board(run, tensorboard and ranks.first) as board:
             ranks.wait()
             state = _epochs(trainer, run, parts, workers, memory, board, progress and ranks.first)
-            result = _tested(trainer, run, state, parts, workers, source if reference and ranks.first else None)
+            result = _tested(trainer, run, state, parts, workers)
+            if reference and ranks.first:
+                result = replace(result, **_reference(source, progress))
             if ranks.first:
                 run.write_result(result.as_json())
                 if plots:
@@ -188,6 +194,7 @@ def _epochs(
         return state
     learned = {name: part for name, part in parts.items() if name != "test"}
     kept = in_memory(learned, memory)
+    workers = 0 if kept != learned else workers  # who would copy what is in memory to other processes
     train = train_batches(kept["train"], config, ranks, workers)
     val = all_batches(kept["val"], config, ranks, workers) if "val" in kept else None
     seen = len(train) * config.batch_size
@@ -196,7 +203,7 @@ def _epochs(
             start = time.monotonic()
             scores = {"train": trainer.epoch(number, train, bar)}
             if not math.isfinite(scores["train"].loss):
-                raise GptexError(
+                raise DivergedError(
                     f"the loss of epoch {number + 1} is {scores['train'].loss}: {run.folder} holds the epochs before it; begin "
                     "anew in another folder, for example with a lower learning rate (--lr)"
                 )
@@ -219,23 +226,16 @@ def _epochs(
     return state
 
 
-def _tested(
-    trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[Item]], workers: int, source: Recipe | str | Path | None
-) -> Result:
-    """The scores on the test data, and the reference of `source`."""
-    last = best = found = None
-    why = "not asked for"
+def _tested(trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[Item]], workers: int) -> Result:
+    """The scores on the test data."""
+    last = best = None
     if "test" in parts:
         test = all_batches(parts["test"], trainer.config, trainer.ranks, workers)
         last = trainer.score(test)
         if state.best:
             trainer.net.load_state_dict(run.load(BEST)["model"])
             best = trainer.score(test)
-    if source is not None:
-        try:
-            found = oracle(source, progress=False)
-        except GptexError as error:
-            why = str(error)
+            trainer.net.load_state_dict(run.load()["model"])
     return Result(
         folder=run.folder,
         history=state.history,
@@ -243,9 +243,17 @@ def _tested(
         last=last,
         best=best,
         best_epoch=int(state.best["epoch"]) if state.best else None,
-        reference=found,
-        no_reference="" if found else why,
+        reference=None,
+        no_reference="not asked for",
     )
+
+
+def _reference(source: Recipe | str | Path, progress: bool) -> dict[str, Any]:
+    """What the best classifier reaches, or why that is not known."""
+    try:
+        return {"reference": oracle(source, progress=progress), "no_reference": ""}
+    except GptexError as error:  # textures from elsewhere may have no theory
+        return {"no_reference": str(error)}
 
 
 def data_of(source: Recipe | str | Path, config: Config, parts: Mapping[str, Dataset[Item]]) -> Data:

@@ -112,13 +112,17 @@ class _Bar:
         """Move the bar."""
         self.size += size
         self.bar.update(textures)
-        elapsed = self.bar.format_dict["elapsed"]
-        if elapsed:
-            self.bar.set_postfix_str(f"{self.size / elapsed / 1e6:.0f} MB/s{self.noted}")
+        self._postfix()
 
     def note(self, text: str) -> None:
         """Say it after the rate."""
         self.noted = f", {text}"
+        self._postfix()
+
+    def _postfix(self) -> None:
+        elapsed = self.bar.format_dict["elapsed"]
+        if elapsed:
+            self.bar.set_postfix_str(f"{self.size / elapsed / 1e6:.0f} MB/s{self.noted}")
 
 
 class _ByteBar:
