@@ -47,6 +47,8 @@ _HOME = {
     "split": "gptex.learn",
 }
 
+_PACKAGES = ("fields", "learn", "published", "recipe", "show", "store", "trust")
+
 __all__ = [  # for `from gptex import *`, which must not need torch nor hide the builtin `open`
     "Component",
     "DatasetError",
@@ -97,6 +99,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"gptex.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'gptex' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)

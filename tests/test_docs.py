@@ -28,7 +28,7 @@ def test_the_readmes_python_runs_from_top_to_bottom(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", ["fields.md", "recipe.md", "learn.md", "trust.md"])
+@pytest.mark.parametrize("page", ["fields.md", "recipe.md", "learn.md", "trust.md", "training.md"])
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), flags=re.DOTALL)
     assert blocks
