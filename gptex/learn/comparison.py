@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from gptex.learn.runs import RESULT, Data, Row, Run
 from gptex.learn.training import MEMORY, DivergedError, check_possible, data_of, net_of, train
 from gptex.recipe import Recipe
 from gptex.store.files import replacing, write_text
+from gptex.store.progress import counted
 from gptex.store.progress import progress as show_progress
 from gptex.store.workers import WorkerPool, available_cores
 from gptex.trust.oracle import Oracle, oracle
@@ -37,7 +38,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {  # … and of each method'
     "dropblock": {"fine": (0.0, 0.4), "coarse": (0.0, 0.4), "size": (1, 5)},
     "crop": {"share": (0.25, 1.0)},
 }
-ENDS = ("last", "best")  # the last epoch, and the best one on validation data
+ENDS = {"last": "After the last epoch", "best": "At the best epoch on validation data"}
 
 
 @dataclass(frozen=True)
@@ -82,28 +83,47 @@ class Comparison:
     arms: list[Arm]
     reference: Oracle | None
 
-    def rows(self) -> Iterator[dict[str, str]]:
-        """The table: for each method means and intervals over seeds, and the differences from the first method."""
+    def rows(self, end: str) -> list[dict[str, str]]:
+        """A table of the test data at the "last" or the "best" epoch: for each method means and intervals over seeds.
+
+        The differences are from the first method, seed by seed.
+        """
         first = self.arms[0]
-        components = list(first.results[0]["last"]["components"])
+        components = list(first.results[0][end]["components"])
+        rows = []
         for arm in self.arms:
-            row = {"method": str(arm.regularizer), "lr": f"{arm.lr:.2g}", "seeds": str(len(arm.results))}
-            for end in ENDS:
-                for what in ("accuracy", *components, "loss"):
-                    numbers = arm.numbers(end, what)
-                    row[f"{what}, {end} epoch"] = str(Mean.of(numbers))
-                    if what == "accuracy" and arm is not first:
-                        differences = np.subtract(numbers, first.numbers(end, what)).tolist()
-                        row[f"minus {first.regularizer.method}'s, {end} epoch"] = str(Mean.of(differences))
-                    elif what == "accuracy":
-                        row[f"minus {first.regularizer.method}'s, {end} epoch"] = ""
-            yield row
+            accuracies = arm.numbers(end, "accuracy")
+            differences = np.subtract(accuracies, first.numbers(end, "accuracy")).tolist()
+            rows.append(
+                {
+                    "method": str(arm.regularizer),
+                    "lr": f"{arm.lr:.2g}",
+                    "accuracy": str(Mean.of(accuracies)),
+                    f"minus {first.regularizer.method}'s": "" if arm is first else str(Mean.of(differences)),
+                    **{name: str(Mean.of(arm.numbers(end, name))) for name in components},
+                    "loss": str(Mean.of(arm.numbers(end, "loss"))),
+                }
+            )
+        return rows
 
     def __str__(self) -> str:
-        rows = list(self.rows())
-        lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-        lines += ["| " + " | ".join(row.values()) + " |" for row in rows]
+        count = len(self.arms[0].results)
+        lines = [f"Test data, mean {'' if count == 1 else 'and 95 % interval '}over {counted(count, 'seed')}."]
+        for end, heading in ENDS.items():
+            rows = self.rows(end)
+            lines += [
+                "",
+                f"{heading}:",
+                "",
+                _line(rows[0]),
+                _line("---" for _ in rows[0]),
+                *(_line(row.values()) for row in rows),
+            ]
         return "\n".join([*lines, *(["", f"reference: {self.reference}"] if self.reference else [])])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def compare(
