@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,20 +110,15 @@ class Comparison:
         count = len(self.arms[0].results)
         lines = [f"Test data, mean {'' if count == 1 else 'and 95 % interval '}over {counted(count, 'seed')}."]
         for end, heading in ENDS.items():
-            rows = self.rows(end)
-            lines += [
-                "",
-                f"{heading}:",
-                "",
-                _line(rows[0]),
-                _line("---" for _ in rows[0]),
-                *(_line(row.values()) for row in rows),
-            ]
+            lines += ["", f"{heading}:", "", *_markdown(self.rows(end))]
         return "\n".join([*lines, *(["", f"reference: {self.reference}"] if self.reference else [])])
 
 
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _markdown(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """The lines of a table, readable as they are."""
+    widths = [max(len(row[name]) for row in [{name: name}, *rows]) for name in rows[0]]
+    for cells in ([*rows[0]], ["-" * width for width in widths], *([*row.values()] for row in rows)):
+        yield "| " + " | ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)) + " |"
 
 
 def compare(

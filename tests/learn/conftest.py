@@ -1,16 +1,22 @@
-"""Datasets to learn from: one with two components in small shards, and what h5py alone reads of it."""
+"""Datasets to learn from, what h5py alone reads of them, and small runs of training."""
 
+import csv
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from gptex import Component, Recipe, generate
+from gptex.learn import Result, train
+
+QUICK: dict[str, Any] = {"model": "tiny", "epochs": 3, "batch_size": 4, "lr": 0.01, "device": "cpu"}
+QUIET = {"plots": False, "reference": False, "progress": False}
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +54,44 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
         return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def easy() -> Recipe:
+    """Four classes of 64 x 64 pixels that differ much; 40 textures in `train`, 12 in `val`, 20 in `test`."""
+    components = [Component(name="fine", length_scales=[1, 3]), Component(name="coarse", length_scales=[6, 14])]
+    splits = {"train": 10, "val": 3, "test": 5}
+    return Recipe(name="easy", shape=[64, 64], components=components, standardize=True, splits=splits)
+
+
+@pytest.fixture(scope="session")
+def easy_folder(easy: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its textures on disk, all of a split in one shard, as a recipe's are; not to be changed."""
+    made = tmp_path_factory.mktemp("easy") / "easy"
+    generate(easy, made, executor=ThreadPoolExecutor(1), progress=False)
+    return made
+
+
+@pytest.fixture(scope="session")
+def quick() -> dict[str, Any]:
+    """Options of a run that takes less than a second."""
+    return {**QUICK, **QUIET}
+
+
+@pytest.fixture
+def fit(tmp_path: Path) -> Callable[..., Result]:
+    """Train quickly, with these options instead of the usual ones, into a folder of this name."""
+    return lambda source, name="run", **options: train(source, tmp_path / name, **{**QUICK, **QUIET, **options})
+
+
+@pytest.fixture(scope="session")
+def metrics() -> Callable[[Path], list[dict[str, str]]]:
+    """Read the rows of a run's metrics, as they are written, without the seconds."""
+
+    def read(folder: Path) -> list[dict[str, str]]:
+        with (folder / "metrics.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert all(float(row.pop("seconds")) > 0 for row in rows)
+        return rows
+
+    return read

@@ -10,6 +10,7 @@ from torch.utils.data import Subset
 
 import gptex
 from gptex import Component, DatasetError, GptexError, Recipe, RecipeDataset, RecipeError, TextureDataset
+from gptex.learn.datasets import Kept, in_memory
 
 
 @pytest.fixture(params=["folder", "recipe"])
@@ -222,3 +223,66 @@ def test_open_picks_the_dataset(folder, recipe, tmp_path, monkeypatch):
     relative = gptex.open("small")
     monkeypatch.chdir("/")
     assert relative[0][1] == 0
+
+
+# -- a part of a split, and what is kept in memory
+
+
+def test_a_folder_may_be_cut_to_its_first_textures(folder, arrays):
+    dataset = TextureDataset(folder, length=7)  # a shard and two textures of the next
+    assert len(dataset) == len(list(dataset)) == 7
+    assert dataset.targets == arrays[1][:7].tolist()
+    np.testing.assert_array_equal(dataset.read(range(7)).images, arrays[0][:7])
+    np.testing.assert_array_equal(dataset[-1][0][0].numpy(), arrays[0][6])
+    with pytest.raises(IndexError, match="no texture 7: split 'train' has 7"):
+        dataset[7]
+    assert "7 textures" in repr(dataset)
+    assert len(pickle.loads(pickle.dumps(dataset))) == 7
+    assert len(TextureDataset(folder, length=40)) == 40
+    assert list(TextureDataset(folder, length=0)) == []
+
+
+def test_a_cut_folder_is_shuffled_and_split_without_the_rest(folder):
+    dataset = TextureDataset(folder, length=7)
+    assert sorted(gptex.ShardShuffle(dataset)) == list(range(7))
+    parts = gptex.split(dataset, {"a": 0.5, "b": 0.5})
+    assert sorted(parts["a"].indices + parts["b"].indices) == list(range(7))
+
+
+@pytest.mark.parametrize("length", [-1, 41])
+def test_a_folder_cannot_be_cut_to_what_it_has_not(folder, length):
+    with pytest.raises(GptexError, match=f"has 40 textures, not {length}"):
+        TextureDataset(folder, length=length)
+    with pytest.raises(TypeError):
+        TextureDataset(folder, length=2.5)
+
+
+def test_a_dataset_says_which_splits_there_are(dataset, recipe):
+    assert sorted(dataset().splits) == sorted(dataset("val").splits) == ["train", "val"]
+    assert RecipeDataset(recipe.replace(splits={}), "any", length=1).splits == ()
+
+
+def test_what_is_kept_is_the_same_and_is_not_read_again(tmp_path, recipe):
+    dataset = TextureDataset(made(recipe, tmp_path / "gone"), length=9)
+    kept, before = Kept(Subset(dataset, [8, 0, 3])), [dataset[index] for index in (8, 0, 3)]
+    for path in (tmp_path / "gone/train").iterdir():
+        path.unlink()
+    assert len(kept) == 3
+    for (image, label), (expected, wanted) in zip((kept[index] for index in range(3)), before, strict=True):
+        assert torch.equal(image, expected)
+        assert label == wanted
+    assert type(kept[0][1]) is int
+    with pytest.raises(IndexError):
+        kept[3]
+
+
+def test_parts_are_kept_if_all_of_them_together_take_no_more(dataset):
+    parts = {"train": dataset(), "val": Subset(dataset("val"), range(5))}
+    size = 45 * 24 * 17 * 4  # float32
+    kept = in_memory(parts, size)
+    assert [type(part) for part in kept.values()] == [Kept, Kept]
+    assert {name: len(part) for name, part in kept.items()} == {"train": 40, "val": 5}
+    assert torch.equal(kept["train"][39][0], parts["train"][39][0])
+    left = in_memory(parts, size - 1)
+    assert list(left) == ["train", "val"]
+    assert all(left[name] is part for name, part in parts.items())

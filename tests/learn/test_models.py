@@ -1,12 +1,14 @@
-"""The demo nets, where gradient reaches through them, and the picture of it."""
+"""The demo nets and the classifiers, where gradient reaches through them, and the picture of it."""
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from gptex import GptexError, plot_gradient_reach
+from gptex import Backdrop, GptexError, plot_gradient_reach
 from gptex.learn.gradients import gradient_reach
-from gptex.learn.models import demo_net
+from gptex.learn.models import classifier, demo_net, smallest_side
+from gptex.learn.regularizers import Regularizer
 
 
 def nets(kind, **options):
@@ -139,3 +141,131 @@ except gptex.MissingExtraError as error:
     print(error)
 """)
     assert "gptex[plot]" in done.stdout
+
+
+# -- classifiers
+
+
+def up_to(net, place):
+    """The layers of a net up to a place, with weights and biases of 1: gradient arrives wherever it can, and nowhere else."""
+    names = [name for name, _ in net.named_children()]
+    part = net[: names.index(place) + 1]
+    with torch.no_grad():
+        for parameter in part.parameters():
+            parameter.fill_(0.1)
+    return part
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "block", "around"),
+    [
+        ("small", "fine", 32, (0, 0)),
+        ("small", "coarse", 256, (0, 0)),
+        ("tiny", "fine", 16, (0, 0)),
+        ("tiny", "coarse", 64, (0, 0)),
+        ("paper", "fine", 32, (2, 1)),
+        ("paper", "coarse", 256, (2, 1)),
+    ],
+)
+def test_a_position_sees_a_block_of_its_own(name, place, block, around):
+    """The first convolution of the paper's net, of 5 pixels and stride 2, sees 2 more before it and 1 after it."""
+    part, before, after = up_to(classifier(name, 4, channels=2), place), *around
+    side = 3 * block
+    x = torch.ones(1, 1, side, side + block, requires_grad=True)
+    out = part(x)
+    assert out.shape == (1, 2, 3, 4)
+    for row, column in ((1, 2), (0, 0), (2, 3)):
+        (gradient,) = torch.autograd.grad(out[0, :, row, column].sum(), x, retain_graph=True)
+        wanted = torch.zeros(side, side + block, dtype=torch.bool)
+        rows = slice(max(row * block - before, 0), (row + 1) * block + after)
+        wanted[rows, max(column * block - before, 0) : (column + 1) * block + after] = True
+        assert torch.equal(gradient[0, 0] > 0, wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "parameters"),
+    [
+        ("paper", {}, (25 * 64 + 64) + 7 * (4 * 64 * 64 + 64) + (64 * 9 + 9)),
+        ("small", {}, (16 * 16 + 16) + 6 * (4 * 16 * 16 + 16) + (16 * 9 + 9)),
+        ("tiny", {}, (16 * 16 + 16) + 4 * (4 * 16 * 16 + 16) + (16 * 9 + 9)),
+        ("tiny", {"channels": 3}, (16 * 3 + 3) + 4 * (4 * 3 * 3 + 3) + (3 * 9 + 9)),
+    ],
+)
+def test_a_classifier_has_the_parameters_that_one_counts_by_hand(name, options, parameters):
+    assert sum(parameter.numel() for parameter in classifier(name, 9, **options).parameters()) == parameters
+
+
+def test_weights_begin_as_he_et_al_say_and_not_as_torch_would():
+    """Sums of squares over variance 2 / fan-in are chi-square; false alarm 1e-4 for each of 18 layers of normal weights."""
+    torch.manual_seed(0)
+
+    def alarms(layers):
+        found = []
+        for layer in layers:
+            weights = layer.weight.detach().double().numpy().ravel()
+            fan_in = layer.in_channels * layer.kernel_size[0] * layer.kernel_size[1]
+            total = (weights**2).sum() / (2 / fan_in)
+            found.append(not stats.chi2.ppf(0.5e-4, weights.size) < total < stats.chi2.ppf(1 - 0.5e-4, weights.size))
+            found[-1] |= abs(weights.sum()) > stats.norm.isf(0.5e-4) * np.sqrt(2 / fan_in * weights.size)
+        return found
+
+    convolutions = [
+        layer for name in ("paper", "small", "tiny") for layer in classifier(name, 4) if isinstance(layer, torch.nn.Conv2d)
+    ]
+    assert len(convolutions) == 8 + 7 + 5
+    assert not any(alarms(convolutions))
+    assert all(not layer.bias.any() for layer in convolutions)
+    assert all(alarms([layer for layer in demo_net("A") if isinstance(layer, torch.nn.Conv2d)]))  # torch's own
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "fine", "coarse"),
+    [
+        ("paper", (256, 300), (8, 9), (1, 1)),
+        ("small", (300, 543), (9, 16), (1, 2)),
+        ("tiny", (64, 100), (4, 6), (1, 1)),
+        ("tiny", (211, 129), (13, 8), (3, 2)),
+    ],
+)
+def test_images_need_not_be_multiples_of_a_block(name, shape, fine, coarse):
+    net = classifier(name, 5, channels=4, regularizer=Regularizer.parse("backdrop:fine=0.5,coarse=0.5"))
+    assert net.train()(torch.randn(2, 1, *shape)).shape == (2, 5)
+    assert net.fine.last_mask.shape == (1, 1, *fine)
+    assert net.coarse.last_mask.shape == (1, 1, *coarse)
+
+
+def test_regularizers_stand_after_the_convolutions_that_see_the_fine_and_the_coarse_scale():
+    for name, fine, coarse in (("paper", 5, 8), ("small", 4, 7), ("tiny", 3, 5)):
+        net = classifier(name, 4, regularizer=Regularizer.parse("backdrop:fine=0.2,coarse=0.7"))
+        names = [child for child, _ in net.named_children()]
+        assert names[2 * fine - 1 : 2 * fine + 1] == [f"relu{fine - 1}", "fine"]
+        assert names[2 * coarse : 2 * coarse + 2] == [f"relu{coarse - 1}", "coarse"]
+        assert names[-3:] == ["pool", "flatten", "classify"]
+        assert isinstance(net.fine, Backdrop)
+        assert (net.fine.p, net.coarse.p) == (0.2, 0.7)
+
+
+def test_the_classifier_is_the_mean_over_positions_and_a_linear_layer():
+    torch.manual_seed(1)
+    net = classifier("tiny", 3)
+    x = torch.randn(2, 1, 128, 192)
+    maps = net[:-3](x)
+    assert maps.shape == (2, 16, 2, 3)
+    torch.testing.assert_close(net(x), maps.mean((2, 3)) @ net.classify.weight.T + net.classify.bias)
+
+
+def test_another_classifier_is_refused():
+    with pytest.raises(GptexError, match="did you mean 'tiny'"):
+        classifier("tinny", 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "too_small"),
+    [("paper", 256, 254), ("small", 256, 255), ("tiny", 64, 63)],  # the paper's first convolution is padded by 2 of 5
+)
+def test_the_smallest_side_leaves_something_and_less_does_not(name, side, too_small):
+    net = classifier(name, 4, channels=2)
+    assert smallest_side(net) == side
+    assert net(torch.zeros(1, 1, side, side)).shape == (1, 4)
+    with pytest.raises(RuntimeError, match="Kernel size|Output size"):
+        net(torch.zeros(1, 1, too_small, side))

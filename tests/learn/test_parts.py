@@ -1,4 +1,4 @@
-"""gptex.split: disjoint parts with the classes in proportion, the same for the same seed."""
+"""gptex.split and the parts of a training: disjoint, with the classes in proportion, the same for the same seed."""
 
 from collections import Counter
 
@@ -8,6 +8,7 @@ import torch
 
 import gptex
 from gptex import GptexError, RecipeDataset, TextureDataset
+from gptex.learn.parts import check_part, share_of, training_parts
 
 
 def classes(part):
@@ -62,3 +63,107 @@ def test_shares_may_leave_some_out_and_many_tenths_lose_none(recipe):
 def test_shares_that_cannot_be_are_refused(recipe, shares):
     with pytest.raises(GptexError, match="shares"):
         gptex.split(RecipeDataset(recipe), shares)
+
+
+# -- the parts of a training
+
+
+@pytest.fixture(params=["folder", "recipe"])
+def source(request):
+    """The same 40 textures of `train` and 8 of `val`, as files and as a recipe."""
+    return request.getfixturevalue(request.param)
+
+
+def hashes(part):
+    """The images of a part, which are all different, in its order."""
+    return [part[index][0].numpy().tobytes() for index in range(len(part))]
+
+
+def counts(part):
+    return Counter(part[index][1] for index in range(len(part)))
+
+
+def test_by_default_each_part_is_the_split_of_its_name_if_there_is_one(source):
+    parts = training_parts(source)
+    assert {name: len(part) for name, part in parts.items()} == {"train": 40, "val": 8}
+    val = TextureDataset(source, "val") if not isinstance(source, gptex.Recipe) else RecipeDataset(source, "val")
+    assert hashes(parts["val"]) == hashes(val)
+
+
+def test_a_part_may_be_the_first_so_many_textures_of_a_split(source):
+    parts = training_parts(source, "train:12", test="val:4", val="0.25")
+    train = hashes(training_parts(source)["train"])
+    assert {name: len(part) for name, part in parts.items()} == {"train": 9, "val": 3, "test": 4}
+    assert sorted(hashes(parts["train"]) + hashes(parts["val"])) == sorted(train[:12])
+    assert hashes(parts["test"]) == hashes(training_parts(source)["val"])[:4]
+
+
+def test_a_recipe_has_splits_without_end_and_a_folder_has_not(recipe, folder):
+    parts = training_parts(recipe, "train:100", "other:3", "another:2")
+    assert [len(part) for part in parts.values()] == [100, 3, 2]
+    assert not {*hashes(parts["val"])} & {*hashes(parts["test"])}
+    for options, says in (({"train": "train:41"}, "has 40 textures, not 41"), ({"val": "other:3"}, "has no split 'other'")):
+        with pytest.raises(GptexError, match=says):
+            training_parts(folder, **options)
+    with pytest.raises(GptexError, match="does not count split 'other'"):
+        training_parts(recipe, val="other")
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_shares_are_disjoint_complete_and_have_the_classes_in_proportion(source, seed):
+    parts = training_parts(source, val="0.2", test="0.3", seed=seed)
+    assert {name: len(part) for name, part in parts.items()} == {"train": 20, "val": 8, "test": 12}
+    together = [each for part in parts.values() for each in hashes(part)]
+    assert len(set(together)) == 40
+    assert sorted(together) == sorted(hashes(training_parts(source)["train"]))
+    assert counts(parts["train"]) == dict.fromkeys(range(4), 5)
+    assert counts(parts["val"]) == dict.fromkeys(range(4), 2)
+    assert counts(parts["test"]) == dict.fromkeys(range(4), 3)
+
+
+def test_a_seed_draws_the_same_shares_from_files_and_recipe_and_another_seed_others(folder, recipe):
+    drawn = [hashes(training_parts(source, val="0.2", seed=seed)["val"]) for source in (folder, recipe) for seed in (0, 1)]
+    assert drawn[0] == drawn[2] != drawn[1] == drawn[3]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"val": "train"}, "split 'train' cannot serve for two"),
+        ({"train": "train:10", "test": "train:5"}, "split 'train' cannot serve for two"),
+        ({"test": "val"}, "split 'val' cannot serve for two"),
+        ({"train": "val"}, "split 'val' cannot serve for two"),
+        ({"val": "0.5", "test": "0.5"}, "val and test leave nothing to train on"),
+        ({"val": "0.7", "test": "0.6"}, "leave nothing to train on"),
+        ({"train": "train:0"}, "no textures for train"),
+        ({"val": "val:0"}, "no textures for val"),
+        ({"train": "train:4", "test": "0.001"}, "no textures for test"),
+        ({"train": "nowhere"}, "nowhere"),
+        ({"val": "no/name"}, "a split's name"),
+        ({"train": "0.5"}, "split"),
+    ],
+    ids=str,
+)
+def test_parts_that_cannot_be_are_refused(source, options, says):
+    with pytest.raises(GptexError, match=says):
+        training_parts(source, **options)
+
+
+@pytest.mark.parametrize("text", ["train", "train:0", "train:100", "a-b_1:7", "0.2", ".2", "0.999"])
+def test_a_text_that_names_a_part_is_kept(text):
+    assert check_part(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":3", "train:", "train:x", "train:-1", "train:1.5", "a:1:2", "a/b", "1.0", "0.0", "-0.2", "1.2"]
+)
+def test_a_text_that_names_none_is_refused(text):
+    with pytest.raises(GptexError, match="split"):
+        check_part(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("0.2", 0.2), (".25", 0.25), ("0.", None), ("0.0", None), ("1.0", None), ("train", None), ("2", None)]
+)
+def test_the_share_of_a_text(text, share):
+    assert share_of(text) == share
