@@ -51,6 +51,8 @@ def plot_curves(
     test : Score, optional
     """
     figure = new_figure(9, 3.4)
+    from matplotlib.ticker import LogFormatter, StrMethodFormatter
+
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     for part, colour in COLOURS.items():
@@ -72,6 +74,8 @@ def plot_curves(
         axes.set_xlabel("epoch")
         axes.set_ylabel(what)
     left.set_yscale("log")
+    left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # numbers, not powers
+    left.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
     right.legend(fontsize=8)
     return figure
 

@@ -81,7 +81,12 @@ def quick() -> dict[str, Any]:
 @pytest.fixture
 def fit(tmp_path: Path) -> Callable[..., Result]:
     """Train quickly, with these options instead of the usual ones, into a folder of this name."""
-    return lambda source, name="run", **options: train(source, tmp_path / name, **{**QUICK, **QUIET, **options})
+
+    def run(source: Recipe | Path, name: str = "run", **options: Any) -> Result:
+        usual = {key: value for key, value in QUICK.items() if key != "model" or "net" not in options}
+        return train(source, tmp_path / name, **{**usual, **QUIET, **options})
+
+    return run
 
 
 @pytest.fixture(scope="session")

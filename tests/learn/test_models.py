@@ -196,7 +196,7 @@ def test_a_classifier_has_the_parameters_that_one_counts_by_hand(name, options, 
 
 
 def test_weights_begin_as_he_et_al_say_and_not_as_torch_would():
-    """Sums of squares over variance 2 / fan-in are chi-square; false alarm 1e-4 for each of 18 layers of normal weights."""
+    """Sums of squares over variance 2 / fan-in are chi-square; false alarm 1e-4 for each of the two checks of a layer."""
     torch.manual_seed(0)
 
     def alarms(layers):
@@ -267,5 +267,5 @@ def test_the_smallest_side_leaves_something_and_less_does_not(name, side, too_sm
     net = classifier(name, 4, channels=2)
     assert smallest_side(net) == side
     assert net(torch.zeros(1, 1, side, side)).shape == (1, 4)
-    with pytest.raises(RuntimeError, match="Kernel size|Output size"):
+    with pytest.raises(RuntimeError, match=r"Kernel size|Output size"):
         net(torch.zeros(1, 1, too_small, side))
