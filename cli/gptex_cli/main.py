@@ -98,5 +98,6 @@ def main() -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"gptex: {message}", err=True)
+    if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one speaks
+        click.echo(f"gptex: {message}", err=True)
     sys.exit(1)

@@ -44,7 +44,10 @@ class Trainer:
 
     def __init__(self, net: nn.Module, config: Config, contents: Contents, ranks: Ranks, compile: bool = False) -> None:
         self.config, self.contents, self.ranks = config, contents, ranks
-        self.net: nn.Module = net.to(device=ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = net.to(ranks.device)
+        for parameter in net.parameters():
+            if parameter.ndim == 4:  # of 2-D convolutions, which are quicker so
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         for module in self.net.modules():
             if isinstance(module, SampleNoise):
                 module.rank, module.world_size = ranks.rank, ranks.world_size

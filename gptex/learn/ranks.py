@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from gptex.errors import GptexError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,31 @@ class Ranks:
             distributed.all_reduce(numbers)
         return numbers
 
+    @contextmanager
+    def held_by_first(self, context: Callable[[], AbstractContextManager[T]]) -> Iterator[T | None]:
+        """A context that the first process enters while the others wait; what it is refused they are all refused."""
+        with ExitStack() as stack:
+            held: T | None = None
+            refusal: list[GptexError | None] = [None]
+            if self.first:
+                try:
+                    held = stack.enter_context(context())
+                except GptexError as error:
+                    refusal = [error]
+            if self.world_size > 1:
+                distributed.broadcast_object_list(refusal)
+            if refusal[0]:
+                raise refusal[0]
+            yield held
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.world_size > 1:
             distributed.barrier()
 
 
-@contextmanager
-def joined(device: str) -> Iterator[Ranks]:
-    """Join the other processes, if torchrun started this one; its variables RANK, LOCAL_RANK and WORLD_SIZE say so.
+def joined(device: str) -> Ranks:
+    """Join the other processes, if torchrun started this one: its variables RANK, LOCAL_RANK and WORLD_SIZE say so.
 
     Parameters
     ----------
@@ -54,14 +74,10 @@ def joined(device: str) -> Iterator[Ranks]:
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     ranks = Ranks(int(os.environ.get("RANK", "0")) if world_size > 1 else 0, world_size, find_device(device))
-    alone = world_size == 1 or distributed.is_initialized()
-    if not alone:
+    if world_size > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
-    try:
-        yield ranks
-    finally:
-        if not alone:
-            distributed.destroy_process_group()
+        atexit.register(distributed.destroy_process_group)  # not before: it cannot be joined twice
+    return ranks
 
 
 def find_device(name: str) -> torch.device:

@@ -203,33 +203,28 @@ def random_crop(images: Tensor, share: float, rank: int = 0, world_size: int = 1
 
     Parameters
     ----------
-    images : tensor of shape (N, C, H, W)
+    images : tensor of shape (N, C, *shape)
     share : float
     rank, world_size : int
         Which rows of the global batch these are; the places are those that one process would draw.
 
     Returns
     -------
-    tensor of shape (N, C, round(share H), round(share W))
+    tensor of shape (N, C, *crop_shape(shape, share))
 
     Examples
     --------
     >>> random_crop(torch.zeros(2, 1, 32, 48), 0.5).shape
     torch.Size([2, 1, 16, 24])
     """
-    sizes = crop_shape(images.shape[2:], share)
-    places = [
-        torch.randint(whole - size + 1, (len(images) * world_size,))
-        for whole, size in zip(images.shape[2:], sizes, strict=True)
+    shape, rows = images.shape[2:], len(images) * world_size
+    sizes = crop_shape(shape, share)
+    drawn = [torch.randint(whole - size + 1, (rows,)) for whole, size in zip(shape, sizes, strict=True)]
+    places = torch.stack(drawn, dim=1)[rank::world_size].tolist()
+    windows = [
+        (slice(None), *(slice(first, first + size) for first, size in zip(place, sizes, strict=True))) for place in places
     ]
-    rows, columns = (place[rank::world_size].tolist() for place in places)
-    height, width = sizes
-    return torch.stack(
-        [
-            image[:, row : row + height, column : column + width]
-            for image, row, column in zip(images, rows, columns, strict=True)
-        ]
-    )
+    return torch.stack([image[window] for image, window in zip(images, windows, strict=True)])
 
 
 def crop_shape(shape: Sequence[int], share: float) -> tuple[int, ...]:

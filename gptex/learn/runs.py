@@ -17,6 +17,8 @@ import hashlib
 import io
 import json
 import pickle
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -35,6 +37,7 @@ from gptex.store.source import Contents
 CONFIG, METRICS, LAST, BEST, RESULT = "config.json", "metrics.csv", "last.pt", "best.pt", "result.json"
 CURVES, CONFUSION = "curves.png", "confusion.png"
 FORMAT = "gptex run 1"
+UNREADABLE = (OSError, EOFError, NotImplementedError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error)
 Row = dict[str, float]
 
 
@@ -182,13 +185,28 @@ class Run:
         """What a checkpoint holds, on the CPU."""
         path = self.folder / name
         try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # torch writes checksums and does not read them
+            if damaged:
+                raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
             found = torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             raise GptexError(f"there is no {path}") from None
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-            raise GptexError(f"{path} is no checkpoint, or damaged: {str(error).splitlines()[0]}") from None
-        if not isinstance(found, dict) or "model" not in found:
-            raise GptexError(f"{path} is no checkpoint of a run")
+        except (
+            OSError,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            pickle.UnpicklingError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise GptexError(f"{path} is no checkpoint, or damaged: {reason}") from None
+        if not (
+            isinstance(found, dict) and {"epoch", "model", *(("history", "optimizer") if name == LAST else ())} <= set(found)
+        ):
+            raise GptexError(f"{path} is no checkpoint that a run has written under this name")
         return found
 
     def write_result(self, result: Mapping[str, Any]) -> None:

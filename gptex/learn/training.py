@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -158,29 +158,45 @@ def train(
     >>> result.last.accuracy
     1.0
     """
-    made = config or Config()
-    made = Config(**{**made.model_dump(), **({"model": "custom"} if net else {}), **options})
+    made = Config(**{**(config or Config()).model_dump(), **({"model": "custom"} if net else {}), **options})
+    if net and made.model != "custom":
+        raise GptexError(f"there are two nets: the one given (net=), and the model {made.model}")
     if plots:
         new_figure()  # else hours later
-    with joined(device) as ranks, torch.random.fork_rng([ranks.device] if ranks.device.type == "cuda" else []):
+    ranks = joined(device)
+    with torch.random.fork_rng([ranks.device] if ranks.device.type == "cuda" else []):
         parts = training_parts(source, made.train, made.val, made.test, made.seed)
         data, contents = data_of(source, made, parts), _contents(source, made)
         torch.manual_seed(seed_of(made.seed, 0))
         learner = net_of(made, data, net)
         check_possible(learner, made, data, ranks.world_size)
         trainer, run = Trainer(learner, made, contents, ranks, compile), Run(out)
-        with run.begun(made, data, resume) if ranks.first else nullcontext(), _board(run, tensorboard and ranks.first) as board:
-            ranks.wait()
+        with ranks.held_by_first(lambda: _begun(run, made, data, resume, tensorboard)) as board:
             state = _epochs(trainer, run, parts, workers, memory, board, progress and ranks.first)
             result = _tested(trainer, run, state, parts, workers)
-            if reference and ranks.first:
-                result = replace(result, **_reference(source, progress))
             if ranks.first:
+                if reference:
+                    result = replace(result, **_reference(source, progress))
                 run.write_result(result.as_json())
                 if plots:
                     _draw(result, contents)
             ranks.wait()
     return result
+
+
+@contextmanager
+def _begun(run: Run, config: Config, data: Data, resume: bool, tensorboard: bool) -> Iterator[Any]:
+    """Hold the run's folder; with a writer for TensorBoard, if there is to be one."""
+    if not tensorboard:
+        with run.begun(config, data, resume):
+            yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingExtraError("TensorBoard's files need tensorboard, which the extra gptex[tensorboard] brings") from None
+    with run.begun(config, data, resume), SummaryWriter(run.folder / "tensorboard") as writer:
+        yield writer
 
 
 def _epochs(
@@ -202,13 +218,14 @@ def _epochs(
         for number in range(state.epoch, config.epochs):
             start = time.monotonic()
             scores = {"train": trainer.epoch(number, train, bar)}
-            if not math.isfinite(scores["train"].loss):
-                raise DivergedError(
-                    f"the loss of epoch {number + 1} is {scores['train'].loss}: {run.folder} holds the epochs before it; begin "
-                    "anew in another folder, for example with a lower learning rate (--lr)"
-                )
             if val:
                 scores["val"] = trainer.score(val)
+            if not all(math.isfinite(each.loss) for each in scores.values()):
+                told = ", ".join(f"{name} {each.loss}" for name, each in scores.items())
+                raise DivergedError(
+                    f"the loss of epoch {number + 1} is not finite ({told}): {run.folder} holds the epochs before it; begin "
+                    "anew in another folder, for example with a lower learning rate (--lr)"
+                )
             row: Row = {"epoch": number + 1, "lr": config.rate(number)}
             for name, each in scores.items():
                 row |= {f"{name}_loss": each.loss, f"{name}_accuracy": each.accuracy}
@@ -305,20 +322,6 @@ def check_shape(net: nn.Module, config: Config, shape: tuple[int, ...], share: f
             f"the model {config.model} needs {side} pixels a side and would see {' × '.join(map(str, seen))}: use larger "
             f"{'images' if share == 1 else 'crops'} or another model (--model)"
         )
-
-
-@contextmanager
-def _board(run: Run, wanted: bool) -> Iterator[Any]:
-    """A writer for TensorBoard, or None."""
-    if not wanted:
-        yield None
-        return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise MissingExtraError("TensorBoard's files need tensorboard, which the extra gptex[tensorboard] brings") from None
-    with SummaryWriter(run.folder / "tensorboard") as writer:
-        yield writer
 
 
 def evaluate(

@@ -34,7 +34,7 @@ def recipe(tmp_path):
         (["--jobs", "0"], "'--jobs'"),
         (["--model", "custom"], "'--model'"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_options_that_cannot_be_are_wrong_usage(options, says, refused, recipe, tmp_path):
     assert says in refused("compare", recipe, "--out", "out", *options, code=2)
@@ -45,11 +45,9 @@ def test_options_that_cannot_be_are_wrong_usage(options, says, refused, recipe, 
     ("options", "says"),
     [
         (["--methods", "none,backdrp"], "did you mean 'backdrop'"),
-        (["--methods", "none,none"], "the method none stands twice"),
         (["--methods", "none,backdrop", "--backdrop", "fine=1.5"], "drop probability"),
-        (["--val", "val:0"], "no textures for val"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_compared_ends_in_one_line_before_anything_is_written(options, says, refused, recipe, tmp_path):
     assert says in refused("compare", recipe, "--out", "out", *QUICK, *options)
@@ -71,7 +69,7 @@ def rows(path):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="groups of processes are POSIX's")
 def test_after_ctrl_c_the_command_it_advises_goes_on_to_the_table(command, done, recipe, tmp_path):
-    arguments = ["compare", recipe, "--out", "a comparison", "--methods", "none,backdrop", "--epochs", "40", *QUICK]
+    arguments = ["compare", recipe, "--out", "a comparison", "--methods", "none,backdrop", "--epochs", "30", *QUICK]
     arguments += ["--backdrop", "fine=0.5,coarse=0.25"]
     metrics = tmp_path / "a comparison/none/seed-0/metrics.csv"
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would ignore it
@@ -99,16 +97,16 @@ def test_after_ctrl_c_the_command_it_advises_goes_on_to_the_table(command, done,
 
     table = done(*advised[1:])
     assert table == (tmp_path / "a comparison/table.md").read_text(encoding="utf-8")
-    methods = [line.split(" | ")[0] for line in table.splitlines() if line.startswith("|")]
-    assert methods[2:] == ["| none", "| backdrop:fine=0.5,coarse=0.25"]
+    methods = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")]
+    assert [name for name in methods if name.strip("-")] == 2 * ["method", "none", "backdrop:fine=0.5,coarse=0.25"]
     found = rows(tmp_path / "a comparison/runs.csv")
     assert [(row["method"], row["parameters"], row["end"]) for row in found] == [
         (method, parameters, end)
         for method, parameters in (("none", ""), ("backdrop", "fine=0.5,coarse=0.25"))
         for end in ("last", "best")
     ]
-    assert found[0]["epoch"] == "40"
-    assert len(rows(metrics)) == 40
+    assert found[0]["epoch"] == "30"
+    assert len(rows(metrics)) == 30
     assert (tmp_path / "a comparison/comparison.png").stat().st_size > 10_000
 
     quiet = subprocess.run([command, *arguments, "--quiet"], cwd=tmp_path, check=True, capture_output=True, timeout=60)

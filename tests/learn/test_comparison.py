@@ -101,30 +101,40 @@ def shown(values):
     return f"{np.mean(values):.3f} ± {(high - low) / 2:.3f}" if low < high else f"{np.mean(values):.3f} ± 0.000"
 
 
+def tables(text):
+    """The rows of each table in a text, as dicts; the first at the last epoch, the second at the best one."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+        header, rule, *lines = [[cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines()]
+        assert all(set(cell) == {"-"} for cell in rule)
+        found.append([dict(zip(header, line, strict=True)) for line in lines])
+    return dict(zip(("last", "best"), found, strict=True))
+
+
 def test_the_table_has_means_over_seeds_and_differences_in_pairs(compared):
     text = (compared.folder / "table.md").read_text(encoding="utf-8")
     assert text == f"{compared}\n"
-    header, _, *lines = [line[2:-2].split(" | ") for line in text.splitlines() if line.startswith("|")]
-    assert text.splitlines()[1] == "|" + "---|" * len(header)
-    found = results(compared.folder)
-    mixed = []
-    for method, line in zip(("none", "backdrop"), lines, strict=True):
-        row = dict(zip(header, line, strict=True))
-        assert row["seeds"] == "2"
-        assert row["method"].partition(":")[0] == method
-        for end in ("last", "best"):
+    assert "2 seeds" in text
+    found, mixed = results(compared.folder), []
+    for end, table in tables(text).items():
+        for method, row in zip(("none", "backdrop"), table, strict=True):
             scores = [[found[each, seed][end] for seed in range(2)] for each in (method, "none")]
             mine, first = ([score["accuracy"] for score in each] for each in scores)
-            assert row[f"accuracy, {end} epoch"] == shown(mine)
-            assert row[f"loss, {end} epoch"] == shown([score["loss"] for score in scores[0]])
+            trained = config(compared.folder / method / "seed-0")
+            assert row["method"].partition(":")[0] == method
+            assert Regularizer.parse(row["method"]).parameters == trained["regularizer"]["parameters"]
+            assert float(row["lr"]) == trained["lr"]
+            assert row["accuracy"] == shown(mine)
+            assert row["loss"] == shown([score["loss"] for score in scores[0]])
             for name in ("fine", "coarse"):
-                assert row[f"{name}, {end} epoch"] == shown([score["components"][name] for score in scores[0]])
+                assert row[name] == shown([score["components"][name] for score in scores[0]])
             if method != "none":
-                assert row[f"minus none's, {end} epoch"] == shown([a - b for a, b in zip(mine, first, strict=True)])
-                mixed.append(row[f"minus none's, {end} epoch"] != shown([mine[0] - first[1], mine[1] - first[0]]))
+                assert row["minus none's"] == shown([a - b for a, b in zip(mine, first, strict=True)])
+                mixed.append(row["minus none's"] != shown([mine[0] - first[1], mine[1] - first[0]]))
             else:
-                assert row[f"minus none's, {end} epoch"] == ""
+                assert row["minus none's"] == ""
     assert any(mixed)  # other pairs would have been seen
+    assert text.index("last epoch") < text.index("best epoch")
     assert re.search(r"^reference: easy: .*accuracy 0\.\d+", text, re.MULTILINE)
 
 
