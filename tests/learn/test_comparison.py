@@ -97,8 +97,8 @@ def test_a_row_for_each_run_and_end_says_what_its_result_says(compared):
 
 def shown(values):
     """A mean and its interval by scipy, as people write them."""
-    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    return f"{np.mean(values):.3f} ± {(high - low) / 2:.3f}" if low < high else f"{np.mean(values):.3f} ± 0.000"
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return f"{np.mean(values):.3f} ± {half:.3f}"
 
 
 def tables(text):

@@ -209,12 +209,13 @@ def test_the_same_numbers_with_workers_and_from_disk(easy_folder, fit, metrics, 
 
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])
 def test_mixed_precision_trains_to_nearly_the_same(amp, easy_folder, fit):
-    """A step in float16 may be left out where the scaled loss is too large, and so the losses are compared roughly."""
+    """Paths part as rounding differs, and steps whose scaled loss is too large are left out: the first epoch is compared."""
     wide, narrow = (fit(easy_folder, name, amp=name, train="train:12", test="test:4") for name in ("none", amp))
     losses = [[row[key] for row in result.history for key in ("train_loss", "val_loss")] for result in (wide, narrow)]
     assert all(map(math.isfinite, losses[1]))
     assert losses[0] != losses[1]
-    assert losses[0] == pytest.approx(losses[1], rel=0.25)
+    assert losses[0][:2] == pytest.approx(losses[1][:2], rel=0.05)
+    assert all(result.history[-1]["train_loss"] < result.history[0]["train_loss"] for result in (wide, narrow))
 
 
 @pytest.mark.slow
