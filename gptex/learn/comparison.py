@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
@@ -171,7 +172,7 @@ def compare(
     made = Config(**{**(config or Config()).model_dump(), **options})
     new_figure()  # else hours later
     chosen = [method if isinstance(method, Regularizer) else Regularizer.parse(method) for method in methods]
-    data = _data(source, made, chosen, seeds, redraw)
+    data = _data(source, made, chosen, seeds, redraw, search)
     folder, machine = Path(out), {"device": str(find_device(device)), "workers": workers, "memory": memory}
     jobs = jobs or (available_cores() if machine["device"] == "cpu" else 1)
     plans = [made.replace(regularizer=regularizer.model_dump()) for regularizer in chosen]
@@ -195,7 +196,9 @@ def compare(
     return found
 
 
-def _data(source: Recipe | str | Path, config: Config, methods: Sequence[Regularizer], seeds: int, redraw: bool) -> Data:
+def _data(
+    source: Recipe | str | Path, config: Config, methods: Sequence[Regularizer], seeds: int, redraw: bool, search: int
+) -> Data:
     """What all runs learn from, if they can be made."""
     if seeds < 1 or not methods:
         raise GptexError("a comparison has at least one method and one seed")
@@ -210,7 +213,7 @@ def _data(source: Recipe | str | Path, config: Config, methods: Sequence[Regular
         if name not in parts:
             raise GptexError(f"a comparison needs {option} data: name a split or a share for them (--{name})")
     data = data_of(source, config, parts)
-    for regularizer in methods:
+    for regularizer in [Regularizer()] if search else methods:  # a search tries parameters that can be
         plan = config.replace(regularizer=regularizer.model_dump())
         check_possible(net_of(plan, data), plan, data)
     return data
@@ -283,14 +286,15 @@ def _run_all(
 ) -> None:
     """Make the runs that are not finished."""
     missing = {path: config for path, config in runs.items() if not Run(path).finished(config, data)}
-    textures = sum(config.epochs for config in missing.values()) * data.textures["train"]
+    textures = {path: config.epochs * data.textures["train"] for path, config in missing.items()}
+    size = 4 * math.prod(data.shape)  # of an image, as the net gets it
     pool = WorkerPool(jobs)
     try:
-        with show_progress(what, textures, progress) as bar:
-            futures = {pool.submit(_run, source, path, config, **machine): config for path, config in missing.items()}
+        with show_progress(what, sum(textures.values()), progress) as bar:
+            futures = {pool.submit(_run, source, path, config, **machine): path for path, config in missing.items()}
             for future in as_completed(futures):
                 future.result()
-                bar.add(futures[future].epochs * data.textures["train"], 0)
+                bar.add(textures[futures[future]], textures[futures[future]] * size)
     except BaseException:
         pool.kill()  # what they have done is on disk
         raise

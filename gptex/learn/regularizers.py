@@ -87,7 +87,7 @@ class Regularizer(Model):
                 raise GptexError(f"{self.method} has no parameter {name!r}: {hint}")
             if name in ("fine", "coarse") and not 0 <= value < 1:
                 raise GptexError(f"{self.method}: {name} is a drop probability, at least 0 and below 1, not {value:g}")
-            if name == "size" and not (value >= 1 and value == int(value)):
+            if name == "size" and not (value >= 1 and value.is_integer()):
                 raise GptexError(f"{self.method}: size is a whole number of positions, not {value:g}")
             if name == "share" and not 0 < value <= 1:
                 raise GptexError(f"{self.method}: share is above 0 and 1 at most, not {value:g}")
@@ -100,7 +100,7 @@ class Regularizer(Model):
         return cls(method=method, parameters=parse_parameters(parameters) if parameters else {})
 
     def __str__(self) -> str:
-        values = ",".join(f"{name}={value:g}" for name, value in self.parameters.items())
+        values = ",".join(f"{name}={value:.12g}" for name, value in self.parameters.items())
         return f"{self.method}:{values}" if values else self.method
 
     def layer(self, place: Literal["fine", "coarse"]) -> nn.Module:
