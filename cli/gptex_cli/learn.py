@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from gptex_cli.options import Bytes, add
 
@@ -47,6 +48,7 @@ MACHINE_OPTIONS: list[Any] = [
         "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."
     ),
     click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read or draw."),
+    click.option("--memory", type=Bytes(), default="2GiB", show_default=True, help="For textures to be kept in memory."),
 ]
 
 
@@ -56,10 +58,9 @@ MACHINE_OPTIONS: list[Any] = [
 @click.option("--regularizer", type=click.Choice(METHODS), help="Or its parameters:  [default: none]")
 @add(METHOD_OPTIONS)
 @add(CONFIG_OPTIONS)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order, masks and shares.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order and masks.")
 @add(MACHINE_OPTIONS)
 @click.option("--compile", is_flag=True, help="Train with torch.compile.")
-@click.option("--memory", type=Bytes(), default="2GiB", show_default=True, help="Keep textures in memory if they need no more.")
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN, if there is one.")
 @click.option("--plots/--no-plots", default=True, help="Draw the curves and the confusion matrix.")
 @click.option("--tensorboard", is_flag=True, help="Write the metrics for TensorBoard too.")
@@ -106,7 +107,7 @@ def _regularizer(name: str | None, given: dict[str, str | None]) -> Regularizer:
 @click.option("--part", default="test", show_default=True, help="A split, or its first so many: test:400.")
 @click.option("--checkpoint", type=click.Choice(["last", "best"]), default="last", show_default=True, help="Of which epoch.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="[default: that of the training]")
-@add(MACHINE_OPTIONS)
+@add(MACHINE_OPTIONS[:2])
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw the confusion matrix: .png, .pdf or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def evaluate(run: Path, data: str, output: Path | None, as_json: bool, **options: Any) -> None:
@@ -153,7 +154,9 @@ def compare(data: str, out: Path, methods: str, quiet: bool, **options: Any) -> 
       gptex compare golkar-cranmer-2018 --out comparison --val val:100 --test test:400 --search 8
     """
     given = {method: options.pop(method) for method in METHODS[1:]}
-    names = methods.split(",")
+    names = [name.strip() for name in methods.split(",")]
+    if options["search"] and click.get_current_context().get_parameter_source("lr") is ParameterSource.DEFAULT:
+        del options["lr"]
     for method, text in given.items():
         if text is not None and (options["search"] or method not in names):
             why = "are searched for" if options["search"] else "are of none of --methods"

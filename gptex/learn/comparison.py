@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -21,14 +19,14 @@ from gptex.learn.models import smallest_side
 from gptex.learn.parts import training_parts
 from gptex.learn.ranks import find_device
 from gptex.learn.regularizers import Regularizer
-from gptex.learn.runs import RESULT, Data, Row, Run
-from gptex.learn.training import MEMORY, DivergedError, check_possible, data_of, net_of, train
+from gptex.learn.runs import RESULT, Data, Row, Run, csv_text
+from gptex.learn.training import MEMORY, DivergedError, check_possible, data_of, net_of, reference_of, train
 from gptex.recipe import Recipe
 from gptex.store.files import replacing, write_text
 from gptex.store.progress import counted
 from gptex.store.progress import progress as show_progress
 from gptex.store.workers import WorkerPool, available_cores
-from gptex.trust.oracle import Oracle, oracle
+from gptex.trust.oracle import Oracle
 
 SEARCH_SEED = 1_000_000  # no seed of the comparison
 RATES = (3e-4, 3e-3)  # learning rates of a search
@@ -78,11 +76,14 @@ class Comparison:
         One a method, in the order asked for.
     reference : Oracle or None
         What the best classifier reaches, if that is known.
+    no_reference : str
+        Why it is not.
     """
 
     folder: Path
     arms: list[Arm]
     reference: Oracle | None
+    no_reference: str
 
     def rows(self, end: str) -> list[dict[str, str]]:
         """A table of the test data at the "last" or the "best" epoch: for each method means and intervals over seeds.
@@ -112,7 +113,7 @@ class Comparison:
         lines = [f"Test data, mean {'' if count == 1 else 'and 95 % interval '}over {counted(count, 'seed')}."]
         for end, heading in ENDS.items():
             lines += ["", f"{heading}:", "", *_markdown(self.rows(end))]
-        return "\n".join([*lines, *(["", f"reference: {self.reference}"] if self.reference else [])])
+        return "\n".join([*lines, "", f"reference: {self.reference or self.no_reference}"])
 
 
 def _markdown(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
@@ -156,12 +157,15 @@ def compare(
         Of all runs. There must be validation data and test data.
     search : int
         So many settings are tried for each method, of the learning rate and its parameters, spread over `RATES` and `RANGES`
-        (Halton 1960), with a seed of their own, and the best one on validation data is taken. 0 takes what is given.
+        (Halton 1960), with a seed of their own, and the one of the best epoch on validation data is taken. 0 takes what is
+        given.
     redraw : bool
         With a recipe: other training textures for each seed, split train-0 and so on, instead of the same for all.
     jobs : int, optional
         Runs at a time, each of one thread; by default one for each core, or a single one on a GPU.
-    device, workers, memory, progress, **options
+    memory : int
+        Bytes for textures, of all runs at a time together.
+    device, workers, progress, **options
         As of `train`.
 
     Raises
@@ -169,12 +173,15 @@ def compare(
     GptexError
         As `train`; without validation or test data; for methods that stand twice.
     """
-    made = Config(**{**(config or Config()).model_dump(), **options})
+    if taken := {"seed", "regularizer", *(["lr"] if search else [])} & set(options):
+        raise GptexError(f"a comparison chooses {' and '.join(sorted(taken))} itself: leave it out")
+    made = (config or Config()).replace(**options)
     new_figure()  # else hours later
     chosen = [method if isinstance(method, Regularizer) else Regularizer.parse(method) for method in methods]
     data = _data(source, made, chosen, seeds, redraw, search)
-    folder, machine = Path(out), {"device": str(find_device(device)), "workers": workers, "memory": memory}
+    folder, machine = Path(out), {"device": str(find_device(device)), "workers": workers}
     jobs = jobs or (available_cores() if machine["device"] == "cpu" else 1)
+    machine["memory"] = memory // jobs
     plans = [made.replace(regularizer=regularizer.model_dump()) for regularizer in chosen]
     if search:
         trials = {
@@ -189,9 +196,11 @@ def compare(
         for plan in plans
         for seed in range(seeds)
     }
-    _run_all("compare", source, runs, data, machine, jobs, progress)
+    if diverged := _run_all("compare", source, runs, data, machine, jobs, progress):
+        names = ", ".join(f"{path.parent.name} {path.name}" for path in sorted(diverged))
+        raise DivergedError(f"the loss of {names} is not finite in the end: compare without the method, or with a --warmup")
     arms = [_arm(folder, plan, seeds) for plan in plans]
-    found = Comparison(folder, arms, _reference(source))
+    found = Comparison(folder, arms, *reference_of(source, progress))
     _write(found)
     return found
 
@@ -208,7 +217,7 @@ def _data(
             raise GptexError(f"the method {name} stands twice")
     if config.model == "custom":
         raise GptexError("methods are compared on the nets of gptex: their layers are at places of these")
-    parts = training_parts(source, _train_part(config, 0, redraw), config.val, config.test, config.seed)
+    parts = training_parts(source, _train_part(config, 0, redraw), config.val, config.test)
     for name, option in (("val", "validation"), ("test", "test")):
         if name not in parts:
             raise GptexError(f"a comparison needs {option} data: name a split or a share for them (--{name})")
@@ -265,7 +274,9 @@ def _best(folder: Path, trials: Mapping[Path, Config], plan: Config) -> Config:
         if trial.regularizer.method == plan.regularizer.method and (path / RESULT).exists()
     }
     if not own:
-        raise GptexError(f"no setting of {plan.regularizer.method} in the search ended with a finite loss")
+        raise GptexError(
+            f"no setting of {plan.regularizer.method} in the search ended with a finite loss: leave the method out"
+        )
 
     def merit(path: Path) -> tuple[float, float]:
         row = Run(path).state().best or {}
@@ -283,30 +294,32 @@ def _run_all(
     machine: Mapping[str, Any],
     jobs: int,
     progress: bool,
-) -> None:
-    """Make the runs that are not finished."""
+) -> list[Path]:
+    """Make the runs that are not finished; those that diverge are told when all others are."""
     missing = {path: config for path, config in runs.items() if not Run(path).finished(config, data)}
     textures = {path: config.epochs * data.textures["train"] for path, config in missing.items()}
     size = 4 * math.prod(data.shape)  # of an image, as the net gets it
+    diverged: list[Path] = []
     pool = WorkerPool(jobs)
     try:
         with show_progress(what, sum(textures.values()), progress) as bar:
             futures = {pool.submit(_run, source, path, config, **machine): path for path, config in missing.items()}
             for future in as_completed(futures):
-                future.result()
-                bar.add(textures[futures[future]], textures[futures[future]] * size)
+                path = futures[future]
+                try:
+                    future.result()
+                except DivergedError:
+                    diverged.append(path)
+                bar.add(textures[path], textures[path] * size)
     except BaseException:
         pool.kill()  # what they have done is on disk
         raise
     pool.shutdown()
+    return diverged
 
 
 def _run(source: Recipe | str | Path, path: Path, config: Config, **machine: Any) -> None:
-    try:
-        train(source, path, config, **machine, resume=True, plots=False, reference=False, progress=False)
-    except DivergedError:
-        if config.seed != SEARCH_SEED:
-            raise
+    train(source, path, config, **machine, resume=True, plots=False, reference=False, progress=False)
 
 
 def _arm(folder: Path, plan: Config, seeds: int) -> Arm:
@@ -314,22 +327,10 @@ def _arm(folder: Path, plan: Config, seeds: int) -> Arm:
     return Arm(plan.regularizer, plan.lr, [run.read_result() for run in runs], [run.state().history for run in runs])
 
 
-def _reference(source: Recipe | str | Path) -> Oracle | None:
-    try:
-        return oracle(source, progress=False)
-    except GptexError:  # textures from elsewhere
-        return None
-
-
 def _write(found: Comparison) -> None:
     """The table, the numbers of all runs, and the picture."""
     write_text(found.folder / "table.md", f"{found}\n")
-    text = io.StringIO(newline="")
-    rows = list(_numbers(found.arms))
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(found.folder / "runs.csv", text.getvalue())
+    write_text(found.folder / "runs.csv", csv_text(list(_numbers(found.arms))))
     with replacing(found.folder / "comparison.png") as part:
         plot_comparison(found.arms, found.reference).savefig(part, format="png", dpi=110)
 
@@ -340,11 +341,14 @@ def _numbers(arms: Sequence[Arm]) -> Iterator[dict[str, Any]]:
         for seed, result in enumerate(arm.results):
             for end in ENDS:
                 score = result[end]
-                epoch = result["best_epoch"] if end == "best" else result["epochs"]
                 yield {
                     "method": arm.regularizer.method,
-                    **{"parameters": str(arm.regularizer).partition(":")[2], "lr": arm.lr, "seed": seed},
-                    **{"end": end, "epoch": epoch, "accuracy": score["accuracy"]},
+                    "parameters": str(arm.regularizer).partition(":")[2],
+                    "lr": arm.lr,
+                    "seed": seed,
+                    "end": end,
+                    "epoch": result["best_epoch"] if end == "best" else result["epochs"],
+                    "accuracy": score["accuracy"],
                     **{f"accuracy_{name}": share for name, share in score["components"].items()},
                     "loss": score["loss"],
                 }

@@ -43,7 +43,7 @@ class Config(Model):
         Epochs in which the learning rate rises to `lr`.
     weight_decay : float
     seed : int
-        Of the weights, the order of textures, the masks, and the shares.
+        Of the weights, the order of textures, and the masks.
     amp : {"none", "bf16", "fp16"}
         Automatic mixed precision.
 

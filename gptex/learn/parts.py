@@ -62,7 +62,7 @@ def split(dataset: LabelledTextures, parts: Mapping[str, float], seed: int = 0) 
 
 
 def training_parts(
-    source: Recipe | str | Path, train: str = "train", val: str | None = None, test: str | None = None, seed: int = 0
+    source: Recipe | str | Path, train: str = "train", val: str | None = None, test: str | None = None
 ) -> dict[str, Dataset[Item]]:
     """The parts of a source to train on, to validate on and to test on.
 
@@ -73,10 +73,8 @@ def training_parts(
     train : str
         A split, ``"train"``, or the first so many textures of it, ``"train:100"``. Those of a recipe have no end.
     val, test : str, optional
-        The same; or a share, ``"0.2"``, of what `train` names, the classes in proportion, which is then not trained on. By
-        default the split of that name if the source counts one, else there is no such part.
-    seed : int
-        Of the shares.
+        The same; or a share, ``"0.2"``, of what `train` names, the classes in proportion, which is then not trained on; the
+        same textures in all runs. By default the split of that name if the source counts one, else there is no such part.
 
     Returns
     -------
@@ -95,7 +93,7 @@ def training_parts(
     if shares:
         if sum(shares.values()) >= 1:
             raise GptexError(f"{' and '.join(shares)} leave nothing to train on")
-        parts = dict(split(whole, {"train": 1 - sum(shares.values()), **shares}, seed))
+        parts = dict(split(whole, {"train": 1 - sum(shares.values()), **shares}))
     others = {name: text for name, text in asked.items() if text and name not in shares}
     names = [check_part(text).partition(":")[0] for text in [train, *others.values()]]
     for name in names:
@@ -104,7 +102,7 @@ def training_parts(
     parts |= {name: _first_of(source, text) for name, text in others.items()}
     for name, part in parts.items():
         if not len(part):  # type: ignore[arg-type]
-            raise GptexError(f"there are no textures for {name}: it would be a part of {len(whole)}")
+            raise GptexError(f"there are no textures for {name}, of the {len(whole)} that {train} has: ask for more")
     return parts
 
 

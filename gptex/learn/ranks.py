@@ -73,6 +73,8 @@ def joined(device: str) -> Ranks:
         If there is no such device.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size > 1 and ":" in device:
+        raise GptexError(f"{world_size} processes cannot share the device {device}: name none, and each gets one of its own")
     ranks = Ranks(int(os.environ.get("RANK", "0")) if world_size > 1 else 0, world_size, find_device(device))
     if world_size > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
@@ -92,6 +94,11 @@ def find_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
+        mine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if device.type == "cuda" and torch.cuda.is_available() and torch.cuda.device_count() < mine:
+            raise GptexError(
+                f"there are {mine} processes here and {torch.cuda.device_count()} GPUs: start fewer, or use the cpu"
+            )
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.empty(0, device=device)

@@ -105,13 +105,12 @@ class Regularizer(Model):
 
     def layer(self, place: Literal["fine", "coarse"]) -> nn.Module:
         """What stands at a place of a net."""
-        p = self.parameters.get(place, 0.0)
         if self.method == "backdrop":
-            return Backdrop(p)
+            return Backdrop(self.parameters[place])
         if self.method == "dropout":
-            return SampleNoise(nn.Dropout(p))
+            return SampleNoise(nn.Dropout(self.parameters[place]))
         if self.method == "dropblock":
-            return SampleNoise(DropBlock(p, int(self.parameters["size"])))
+            return SampleNoise(DropBlock(self.parameters[place], int(self.parameters["size"])))
         return nn.Identity()
 
 

@@ -37,7 +37,7 @@ from gptex.store.source import Contents
 CONFIG, METRICS, LAST, BEST, RESULT = "config.json", "metrics.csv", "last.pt", "best.pt", "result.json"
 CURVES, CONFUSION = "curves.png", "confusion.png"
 FORMAT = "gptex run 1"
-UNREADABLE = (OSError, EOFError, NotImplementedError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (OSError, EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error)
 Row = dict[str, float]
 
 
@@ -156,9 +156,12 @@ class Run:
             new["epochs"] = old["epochs"]  # the epochs so far are those of a longer run
         for key in old:
             if old[key] != new[key]:
-                raise GptexError(f"{self.folder} was begun with {key} {getattr(before, key)}, not {getattr(config, key)}")
+                values = f"{key} {getattr(before, key)}, not {getattr(config, key)}"
+                raise GptexError(f"{self.folder} was begun with {values}: use the same, or another folder")
         if (learned.sha256, learned.textures) != (data.sha256, data.textures):
-            raise GptexError(f"{self.folder} was begun with other textures: {learned.name!r}, {learned.textures}")
+            raise GptexError(
+                f"{self.folder} was begun with other textures, {learned.name!r}, {learned.textures}: use another folder"
+            )
 
     def read_config(self) -> tuple[Config, Data]:
         """How it was trained, and on what."""
@@ -176,10 +179,10 @@ class Run:
 
     def save(self, state: State, tensors: Mapping[str, Any]) -> None:
         """Write the metrics and `last.pt`; and `best.pt`, if the last epoch was the best one."""
-        write_text(self.folder / METRICS, _csv(state.history))
+        write_text(self.folder / METRICS, csv_text(state.history))
+        _write(self.folder / LAST, {"epoch": state.epoch, "history": state.history, **tensors})
         if state.best is state.history[-1]:
             _write(self.folder / BEST, {"epoch": state.epoch, "model": tensors["model"]})
-        _write(self.folder / LAST, {"epoch": state.epoch, "history": state.history, **tensors})
 
     def load(self, name: str = LAST) -> dict[str, Any]:
         """What a checkpoint holds, on the CPU."""
@@ -191,21 +194,13 @@ class Run:
                 raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
             found = torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
-            raise GptexError(f"there is no {path}") from None
-        except (
-            OSError,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-            pickle.UnpicklingError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+            hint = " (a run without validation data has none)" if name == BEST else ""
+            raise GptexError(f"there is no {path}{hint}") from None
+        except UNREADABLE as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise GptexError(f"{path} is no checkpoint, or damaged: {reason}") from None
-        if not (
-            isinstance(found, dict) and {"epoch", "model", *(("history", "optimizer") if name == LAST else ())} <= set(found)
-        ):
+        needed = {"epoch", "model"} | ({"history", "optimizer", "scaler"} if name == LAST else set())
+        if not (isinstance(found, dict) and needed <= set(found)):
             raise GptexError(f"{path} is no checkpoint that a run has written under this name")
         return found
 
@@ -242,7 +237,8 @@ def _write(path: Path, contents: dict[str, Any]) -> None:
         torch.save(contents, part)
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table as CSV, with a line of names."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from gptex.errors import GptexError, MissingExtraError
 from gptex.learn.config import Config
-from gptex.learn.datasets import Item, in_memory, open
+from gptex.learn.datasets import Item, Kept, in_memory, open
 from gptex.learn.evaluation import Score
 from gptex.learn.figures import new_figure, plot_confusion, plot_curves
 from gptex.learn.loop import Trainer, all_batches, seed_of, train_batches
@@ -158,14 +158,14 @@ def train(
     >>> result.last.accuracy
     1.0
     """
-    made = Config(**{**(config or Config()).model_dump(), **({"model": "custom"} if net else {}), **options})
-    if net and made.model != "custom":
+    made = (config or Config()).replace(**{**({"model": "custom"} if net is not None else {}), **options})
+    if net is not None and made.model != "custom":
         raise GptexError(f"there are two nets: the one given (net=), and the model {made.model}")
     if plots:
         new_figure()  # else hours later
     ranks = joined(device)
     with torch.random.fork_rng([ranks.device] if ranks.device.type == "cuda" else []):
-        parts = training_parts(source, made.train, made.val, made.test, made.seed)
+        parts = training_parts(source, made.train, made.val, made.test)
         data, contents = data_of(source, made, parts), _contents(source, made)
         torch.manual_seed(seed_of(made.seed, 0))
         learner = net_of(made, data, net)
@@ -176,7 +176,8 @@ def train(
             result = _tested(trainer, run, state, parts, workers)
             if ranks.first:
                 if reference:
-                    result = replace(result, **_reference(source, progress))
+                    found, why = reference_of(source, progress)
+                    result = replace(result, reference=found, no_reference=why)
                 run.write_result(result.as_json())
                 if plots:
                     _draw(result, contents)
@@ -206,11 +207,13 @@ def _epochs(
     config, ranks, state = trainer.config, trainer.ranks, run.state()
     if state.epoch:
         trainer.load(run.load())
+        if ranks.first:
+            run.save(state, trainer.state())  # should what was written last, best.pt, be missing
     if state.epoch >= config.epochs:
         return state
     learned = {name: part for name, part in parts.items() if name != "test"}
     kept = in_memory(learned, memory)
-    workers = 0 if kept != learned else workers  # who would copy what is in memory to other processes
+    workers = 0 if isinstance(kept["train"], Kept) else workers  # who would copy what is in memory to other processes
     train = train_batches(kept["train"], config, ranks, workers)
     val = all_batches(kept["val"], config, ranks, workers) if "val" in kept else None
     seen = len(train) * config.batch_size
@@ -249,7 +252,9 @@ def _tested(trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[I
     if "test" in parts:
         test = all_batches(parts["test"], trainer.config, trainer.ranks, workers)
         last = trainer.score(test)
-        if state.best:
+        if state.best is state.history[-1]:
+            best = last
+        elif state.best:
             trainer.net.load_state_dict(run.load(BEST)["model"])
             best = trainer.score(test)
             trainer.net.load_state_dict(run.load()["model"])
@@ -265,12 +270,12 @@ def _tested(trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[I
     )
 
 
-def _reference(source: Recipe | str | Path, progress: bool) -> dict[str, Any]:
+def reference_of(source: Recipe | str | Path, progress: bool) -> tuple[Oracle | None, str]:
     """What the best classifier reaches, or why that is not known."""
     try:
-        return {"reference": oracle(source, progress=progress), "no_reference": ""}
+        return oracle(source, progress=progress), ""
     except GptexError as error:  # textures from elsewhere may have no theory
-        return {"no_reference": str(error)}
+        return None, str(error)
 
 
 def data_of(source: Recipe | str | Path, config: Config, parts: Mapping[str, Dataset[Item]]) -> Data:

@@ -111,18 +111,20 @@ class _Bar:
     def add(self, textures: int, size: int) -> None:
         """Move the bar."""
         self.size += size
-        self.bar.update(textures)
         self._postfix()
+        self.bar.update(textures)
 
     def note(self, text: str) -> None:
         """Say it after the rate."""
         self.noted = f", {text}"
         self._postfix()
+        self.bar.refresh()
 
     def _postfix(self) -> None:
         elapsed = self.bar.format_dict["elapsed"]
         if elapsed:
-            self.bar.set_postfix_str(f"{self.size / elapsed / 1e6:.0f} MB/s{self.noted}")
+            text = f"{self.size / elapsed / 1e6:.0f} MB/s{self.noted}"
+            self.bar.set_postfix_str(text, refresh=False)  # shown when the bar next moves
 
 
 class _ByteBar:

@@ -277,7 +277,7 @@ def test_another_run_in_the_folder_is_refused_and_nothing_changes(options, says,
 )
 def test_other_textures_are_refused_and_nothing_changes(change, finished, easy, fit):
     before = hashes(finished)
-    with pytest.raises(GptexError, match="was begun with other textures: 'easy'"):
+    with pytest.raises(GptexError, match="was begun with other textures, 'easy'"):
         fit(easy.replace(**change), finished, schedule="cosine", resume=True)
     assert hashes(finished) == before
 
