@@ -34,10 +34,10 @@ def bare(net: nn.Module, textures: Kept, batch_size: int) -> None:
 def main() -> None:
     recipe = RecipeDataset("golkar-cranmer-2018", length=TEXTURES)
     textures, ranks = Kept(recipe), Ranks(0, 1, torch.device("cpu"))
-    for model in ("paper", "small", "tiny"):
+    for model in ("tiny", "small", "paper"):
         config = Config(model=model, regularizer="backdrop:fine=0.5,coarse=0.8")
         net = classifier(model, len(recipe.classes), regularizer=config.regularizer)
-        alone = deepcopy(net)  # as a bare loop would have it: the trainer turns convolutions to channels last
+        alone = deepcopy(net)
         trainer, batches = Trainer(net, config, recipe.contents, ranks), train_batches(textures, config, ranks)
         with progress("train", TEXTURES, show=False) as bar:
             calls = {

@@ -45,9 +45,10 @@ class Trainer:
     def __init__(self, net: nn.Module, config: Config, contents: Contents, ranks: Ranks, compile: bool = False) -> None:
         self.config, self.contents, self.ranks = config, contents, ranks
         self.net = net.to(ranks.device)
-        for parameter in net.parameters():
-            if parameter.ndim == 4:  # of 2-D convolutions, which are quicker so
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        if config.amp != "none":
+            for parameter in net.parameters():
+                if parameter.ndim == 4:  # of 2-D convolutions: twice as quick so in half precision, not in float32
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         for module in self.net.modules():
             if isinstance(module, SampleNoise):
                 module.rank, module.world_size = ranks.rank, ranks.world_size

@@ -81,7 +81,7 @@ def classifier(
     name   channels  first convolution           `fine` is a map of         `coarse` is a map of
     =====  ========  ==========================  =========================  ====================================
     paper  64        5 × 5, stride 2             1/32 of the image's side   1/256: demo net A
-    small  16        4 × 4, stride 4             1/32                       1/256: the same blocks, 9 × the speed
+    small  16        4 × 4, stride 4             1/32                       1/256: blocks as those of paper
     tiny   16        4 × 4, stride 4             1/16                       1/64, for images from 64² on
     =====  ========  ==========================  =========================  ====================================
 
