@@ -37,6 +37,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {  # … and of each method'
     "dropblock": {"fine": (0.0, 0.4), "coarse": (0.0, 0.4), "size": (1, 5)},
     "crop": {"share": (0.25, 1.0)},
 }
+RUNS, FILES = {"search", *RANGES}, {"table.md", "runs.csv", "comparison.png"}  # in the folder of a comparison
 ENDS = {"last": "After the last epoch", "best": "At the best epoch on validation data"}
 
 
@@ -179,6 +180,7 @@ def compare(
     new_figure()  # else hours later
     chosen = [method if isinstance(method, Regularizer) else Regularizer.parse(method) for method in methods]
     data = _data(source, made, chosen, seeds, redraw, search)
+    _check_folder(Path(out))
     folder, machine = Path(out), {"device": str(find_device(device)), "workers": workers}
     jobs = jobs or (available_cores() if machine["device"] == "cpu" else 1)
     machine["memory"] = memory // jobs
@@ -226,6 +228,16 @@ def _data(
         plan = config.replace(regularizer=regularizer.model_dump())
         check_possible(net_of(plan, data), plan, data)
     return data
+
+
+def _check_folder(folder: Path) -> None:
+    """GptexError if the folder holds anything but a comparison."""
+    if not folder.is_dir():
+        return
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    others = sorted(names - RUNS - FILES) or ([] if names & RUNS else sorted(names))
+    if others:
+        raise GptexError(f"{folder} holds something else ({others[0]!r}): use a new or empty folder")
 
 
 def _train_part(config: Config, seed: int, redraw: bool) -> str:

@@ -133,7 +133,6 @@ class Run:
             versions = {name: version(name) for name in ("gptex", "torch")}
             record = {"format": FORMAT, "versions": versions, "config": config.model_dump(mode="json"), "data": asdict(data)}
             write_text(self.folder / CONFIG, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-            (self.folder / RESULT).unlink(missing_ok=True)  # of fewer epochs
             yield
 
     def finished(self, config: Config, data: Data) -> bool:
@@ -144,10 +143,11 @@ class Run:
         GptexError
             If there is one of others.
         """
-        if not (self.folder / RESULT).exists():
+        if not ((self.folder / RESULT).exists() and (self.folder / LAST).exists()):
             return False
         self._check_same(config, data)
-        return self.read_result()["epochs"] == config.epochs  # type: ignore[no-any-return]
+        result = self.read_result()
+        return {"last", "best", "best_epoch"} <= set(result) and result.get("epochs") == config.epochs
 
     def _check_same(self, config: Config, data: Data) -> None:
         before, learned = self.read_config()
@@ -179,6 +179,7 @@ class Run:
 
     def save(self, state: State, tensors: Mapping[str, Any]) -> None:
         """Write the metrics and `last.pt`; and `best.pt`, if the last epoch was the best one."""
+        (self.folder / RESULT).unlink(missing_ok=True)  # of fewer epochs
         write_text(self.folder / METRICS, csv_text(state.history))
         _write(self.folder / LAST, {"epoch": state.epoch, "history": state.history, **tensors})
         if state.best is state.history[-1]:
@@ -202,6 +203,13 @@ class Run:
         needed = {"epoch", "model"} | ({"history", "optimizer", "scaler"} if name == LAST else set())
         if not (isinstance(found, dict) and needed <= set(found)):
             raise GptexError(f"{path} is no checkpoint that a run has written under this name")
+        return found
+
+    def load_best(self, state: State) -> dict[str, Any]:
+        """What `best.pt` holds, if it is of the best epoch of `state`; else GptexError."""
+        found = self.load(BEST)
+        if state.best is None or found["epoch"] != state.best["epoch"]:
+            raise GptexError(f"{self.folder / BEST} is not of the best epoch: begin anew in another folder")
         return found
 
     def write_result(self, result: Mapping[str, Any]) -> None:
@@ -233,8 +241,10 @@ class Run:
 
 
 def _write(path: Path, contents: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(contents, buffer)  # into a file it would say RuntimeError of a full disk
     with replacing(path) as part:
-        torch.save(contents, part)
+        part.write_bytes(buffer.getvalue())
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -24,7 +24,7 @@ from gptex.learn.models import classifier, smallest_side
 from gptex.learn.parts import check_part, training_parts
 from gptex.learn.ranks import Ranks, find_device, joined
 from gptex.learn.regularizers import crop_shape
-from gptex.learn.runs import BEST, CONFUSION, CURVES, Data, Row, Run, State
+from gptex.learn.runs import CONFUSION, CURVES, Data, Row, Run, State
 from gptex.recipe import Recipe
 from gptex.store.files import replacing
 from gptex.store.progress import progress as show_progress
@@ -207,8 +207,10 @@ def _epochs(
     config, ranks, state = trainer.config, trainer.ranks, run.state()
     if state.epoch:
         trainer.load(run.load())
-        if ranks.first:
+        if ranks.first and state.epoch < config.epochs:
             run.save(state, trainer.state())  # should what was written last, best.pt, be missing
+        if ranks.first and state.best:
+            run.load_best(state)
     if state.epoch >= config.epochs:
         return state
     learned = {name: part for name, part in parts.items() if name != "test"}
@@ -251,12 +253,12 @@ def _tested(trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[I
     last = best = None
     if "test" in parts:
         test = all_batches(parts["test"], trainer.config, trainer.ranks, workers)
-        last = trainer.score(test)
+        last = _finite(trainer.score(test))
         if state.best is state.history[-1]:
             best = last
         elif state.best:
-            trainer.net.load_state_dict(run.load(BEST)["model"])
-            best = trainer.score(test)
+            trainer.net.load_state_dict(run.load_best(state)["model"])
+            best = _finite(trainer.score(test))
             trainer.net.load_state_dict(run.load()["model"])
     return Result(
         folder=run.folder,
@@ -268,6 +270,15 @@ def _tested(trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[I
         reference=None,
         no_reference="not asked for",
     )
+
+
+def _finite(found: Score) -> Score:
+    """`found`, if its loss is finite: of images that are not it says nothing."""
+    if not math.isfinite(found.loss):
+        raise GptexError(
+            f"the loss on the test data is {found.loss}: are its images finite? See `gptex verify --stats`"
+        )
+    return found
 
 
 def reference_of(source: Recipe | str | Path, progress: bool) -> tuple[Oracle | None, str]:
@@ -380,4 +391,4 @@ def evaluate(
     own.load_state_dict(folder.load(f"{checkpoint}.pt")["model"])
     config = config.replace(batch_size=batch_size or config.batch_size)
     trainer = Trainer(own, config, dataset.contents, Ranks(0, 1, find_device(device)))
-    return trainer.score(all_batches(dataset, config, trainer.ranks, workers))
+    return _finite(trainer.score(all_batches(dataset, config, trainer.ranks, workers)))
