@@ -275,9 +275,7 @@ def _tested(trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[I
 def _finite(found: Score) -> Score:
     """`found`, if its loss is finite: of images that are not it says nothing."""
     if not math.isfinite(found.loss):
-        raise GptexError(
-            f"the loss on the test data is {found.loss}: are its images finite? See `gptex verify --stats`"
-        )
+        raise GptexError(f"the loss on the test data is {found.loss}: are its images finite? See `gptex verify --stats`")
     return found
 
 
