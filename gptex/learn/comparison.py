@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from gptex.learn.models import smallest_side
 from gptex.learn.parts import training_parts
 from gptex.learn.ranks import find_device
 from gptex.learn.regularizers import Regularizer
-from gptex.learn.runs import RESULT, Data, Row, Run, csv_text
+from gptex.learn.runs import RESULT, Data, Row, Run, csv_text, is_begun, read_json, write_json
 from gptex.learn.training import MEMORY, DivergedError, check_possible, data_of, net_of, reference_of, train
 from gptex.recipe import Recipe
 from gptex.store.files import replacing, write_text
+from gptex.store.folder import locked
 from gptex.store.progress import counted
 from gptex.store.progress import progress as show_progress
 from gptex.store.workers import WorkerPool, available_cores
@@ -37,7 +39,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {  # … and of each method'
     "dropblock": {"fine": (0.0, 0.4), "coarse": (0.0, 0.4), "size": (1, 5)},
     "crop": {"share": (0.25, 1.0)},
 }
-RUNS, FILES = {"search", *RANGES}, {"table.md", "runs.csv", "comparison.png"}  # in the folder of a comparison
+COMPARISON, FORMAT = "comparison.json", "gptex comparison 1"
 ENDS = {"last": "After the last epoch", "best": "At the best epoch on validation data"}
 
 
@@ -149,7 +151,8 @@ def compare(
     source : Recipe, str or path
         A dataset's folder; or a recipe, its file or a preset's name.
     out : path
-        A folder for the runs, the table (table.md, runs.csv) and the picture (comparison.png).
+        A folder for the runs, the table (table.md, runs.csv) and the picture (comparison.png). Seeds and methods may be added
+        later; the rest is as it began (comparison.json).
     methods : sequence of str or Regularizer
         ``"backdrop"`` or ``"backdrop:fine=0.3,coarse=0.95"``. The differences are those from the first.
     seeds : int
@@ -180,31 +183,32 @@ def compare(
     new_figure()  # else hours later
     chosen = [method if isinstance(method, Regularizer) else Regularizer.parse(method) for method in methods]
     data = _data(source, made, chosen, seeds, redraw, search)
-    _check_folder(Path(out))
     folder, machine = Path(out), {"device": str(find_device(device)), "workers": workers}
     jobs = jobs or (available_cores() if machine["device"] == "cpu" else 1)
     machine["memory"] = memory // jobs
-    plans = [made.replace(regularizer=regularizer.model_dump()) for regularizer in chosen]
-    if search:
-        trials = {
-            folder / "search" / f"{plan.regularizer.method}-{number}": trial
+    alike = made.model_dump(mode="json", exclude={"seed", "regularizer"})
+    with _held(folder, {"format": FORMAT, "search": search, "redraw": redraw, **alike}):
+        plans = [made.replace(regularizer=regularizer) for regularizer in chosen]
+        if search:
+            trials = {
+                folder / "search" / f"{plan.regularizer.method}-{number}": trial
+                for plan in plans
+                for number, trial in enumerate(_trials(plan, search, data))
+            }
+            _run_all("search", source, trials, data, machine, jobs, progress)
+            plans = [_best(folder, trials, plan) for plan in plans]
+        runs = {
+            folder / plan.regularizer.method / f"seed-{seed}": plan.replace(seed=seed, train=_train_part(plan, seed, redraw))
             for plan in plans
-            for number, trial in enumerate(_trials(plan, search, data))
+            for seed in range(seeds)
         }
-        _run_all("search", source, trials, data, machine, jobs, progress)
-        plans = [_best(folder, trials, plan) for plan in plans]
-    runs = {
-        folder / str(plan.regularizer.method) / f"seed-{seed}": plan.replace(seed=seed, train=_train_part(plan, seed, redraw))
-        for plan in plans
-        for seed in range(seeds)
-    }
-    if diverged := _run_all("compare", source, runs, data, machine, jobs, progress):
-        names = ", ".join(f"{path.parent.name} {path.name}" for path in sorted(diverged))
-        raise DivergedError(f"the loss of {names} is not finite in the end: compare without the method, or with a --warmup")
-    arms = [_arm(folder, plan, seeds) for plan in plans]
-    found = Comparison(folder, arms, *reference_of(source, progress))
-    _write(found)
-    return found
+        if diverged := _run_all("compare", source, runs, data, machine, jobs, progress):
+            names = ", ".join(f"{path.parent.name} {path.name}" for path in sorted(diverged))
+            raise DivergedError(f"the loss of {names} is not finite in the end: compare without the method, or with a --warmup")
+        arms = [_arm(folder, plan, seeds) for plan in plans]
+        found = Comparison(folder, arms, *reference_of(source, progress))
+        _write(found)
+        return found
 
 
 def _data(
@@ -225,19 +229,22 @@ def _data(
             raise GptexError(f"a comparison needs {option} data: name a split or a share for them (--{name})")
     data = data_of(source, config, parts)
     for regularizer in [Regularizer()] if search else methods:  # a search tries parameters that can be
-        plan = config.replace(regularizer=regularizer.model_dump())
+        plan = config.replace(regularizer=regularizer)
         check_possible(net_of(plan, data), plan, data)
     return data
 
 
-def _check_folder(folder: Path) -> None:
-    """GptexError if the folder holds anything but a comparison."""
-    if not folder.is_dir():
-        return
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    others = sorted(names - RUNS - FILES) or ([] if names & RUNS else sorted(names))
-    if others:
-        raise GptexError(f"{folder} holds something else ({others[0]!r}): use a new or empty folder")
+@contextmanager
+def _held(folder: Path, record: dict[str, Any]) -> Iterator[None]:
+    """Hold the folder for a comparison of this record, new or begun; else GptexError."""
+    with locked(folder):
+        if is_begun(folder, COMPARISON):
+            before = read_json(folder / COMPARISON)
+            for key, value in record.items():
+                if before.get(key) != value:
+                    raise GptexError(f"{folder} was begun with {key} {before.get(key)}, not {value}: use another folder")
+        write_json(folder / COMPARISON, record)
+        yield
 
 
 def _train_part(config: Config, seed: int, redraw: bool) -> str:
@@ -295,7 +302,7 @@ def _best(folder: Path, trials: Mapping[Path, Config], plan: Config) -> Config:
         return row["val_accuracy"], -row["val_loss"]
 
     found = own[max(own, key=merit)]
-    return plan.replace(lr=found.lr, regularizer=found.regularizer.model_dump())
+    return plan.replace(lr=found.lr, regularizer=found.regularizer)
 
 
 def _run_all(

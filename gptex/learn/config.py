@@ -12,8 +12,9 @@ from gptex.learn.parts import check_part, share_of
 from gptex.learn.regularizers import Regularizer
 from gptex.recipe.model import Model
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+LARGEST = 1e6  # of rates: beyond, torch has no number for a step
+MOST_CHANNELS = 4096
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Config(Model):
@@ -54,7 +55,7 @@ class Config(Model):
     """
 
     model: Literal["paper", "small", "tiny", "custom"] = "small"
-    channels: Count | None = None
+    channels: Annotated[int, Field(ge=1, le=MOST_CHANNELS)] | None = None
     regularizer: Regularizer = Regularizer()
     train: str = "train"
     val: str | None = None
@@ -62,10 +63,10 @@ class Config(Model):
     epochs: Count = 100
     batch_size: Count = 5
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: Positive = 1e-3
+    lr: float = Field(1e-3, gt=0, le=LARGEST)
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = Field(0, ge=0)
-    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(0.0, ge=0, le=LARGEST)
     seed: int = Field(0, ge=0, lt=2**128)
     amp: Literal["none", "bf16", "fp16"] = "none"
 

@@ -269,7 +269,9 @@ class RecipeDataset(LabelledTextures):
         check_split(split)
         if length is None and split not in found.splits:
             counted = f"it counts {', '.join(found.splits)}" if found.splits else "it counts no textures"
-            raise GptexError(f"recipe {found.name!r} does not count split {split!r} ({counted}): give length=")
+            raise GptexError(
+                f"recipe {found.name!r} does not count split {split!r} ({counted}): say how many, length=100 or {split}:100"
+            )
         self._length = found.count(split) if length is None else operator.index(length)
         if self._length < 0:
             raise GptexError(f"a dataset has at least no textures, not {self._length}")

@@ -51,7 +51,7 @@ def plot_curves(
     test : Score, optional
     """
     figure = new_figure(9, 3.4)
-    from matplotlib.ticker import LogFormatter, StrMethodFormatter
+    from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
 
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
@@ -71,11 +71,14 @@ def plot_curves(
     for axes, what in ((left, "loss (nats)"), (right, "accuracy")):
         if best_epoch:
             axes.axvline(best_epoch, color="gray", linewidth=0.8, linestyle="--", label=f"best epoch, {best_epoch}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel(what)
-    left.set_yscale("log")
-    left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # numbers, not powers
-    left.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+    losses = [value for row in history for name, value in row.items() if name.endswith("_loss")]
+    if min(losses) > 0:  # which it is not where there is one class
+        left.set_yscale("log")
+        left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # numbers, not powers
+        left.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
     right.legend(fontsize=8)
     return figure
 

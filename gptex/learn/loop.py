@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from gptex.errors import GptexError
 from gptex.fields.streams import stream
 from gptex.learn.config import Config
 from gptex.learn.datasets import Item
@@ -104,9 +105,19 @@ class Trainer:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`."""
-        self.net.load_state_dict(state["model"])
+        load_weights(self.net, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+
+
+def load_weights(net: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Load weights into the net; GptexError if they are of another one."""
+    try:
+        net.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise GptexError(
+            f"the checkpoint has the weights of another net than the config says: {str(error).splitlines()[-1].strip()}"
+        ) from None
 
 
 def make_optimizer(config: Config, net: nn.Module) -> torch.optim.Optimizer:

@@ -15,6 +15,7 @@ from torch import Tensor, distributed
 from gptex.errors import GptexError
 
 T = TypeVar("T")
+DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def find_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type not in DEVICES:
+            raise GptexError(f"gptex does not train on a device {name!r}: there are auto, {', '.join(DEVICES)}")
         mine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         if device.type == "cuda" and torch.cuda.is_available() and torch.cuda.device_count() < mine:
             raise GptexError(
@@ -103,7 +106,7 @@ def find_device(name: str) -> torch.device:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise GptexError(f"there is no device {name!r} here: {str(error).splitlines()[0]}") from None
+        raise GptexError(f"there is no device {name!r} here: {str(error).splitlines()[0].partition('. ')[0]}") from None
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device

@@ -67,16 +67,17 @@ class Regularizer(Model):
     @field_validator("method", mode="before")
     @classmethod
     def _known(cls, method: str) -> str:
-        if method not in PARAMETERS:
+        if not isinstance(method, str) or method not in PARAMETERS:
             raise GptexError(f"there is no regularizer {method!r}: {nearest(str(method), list(PARAMETERS))}")
         return method
 
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, data: dict[str, object]) -> dict[str, object]:
-        defaults = PARAMETERS.get(str(data.get("method", "none")), {})
-        given = data.get("parameters", {})
-        return {**data, "parameters": {**defaults, **given}} if isinstance(given, dict) else data
+        given = data.get("parameters", {}) if isinstance(data, dict) else None
+        if not isinstance(given, dict):
+            return data  # to be refused as what it is
+        return {**data, "parameters": {**PARAMETERS.get(str(data.get("method", "none")), {}), **given}}
 
     @model_validator(mode="after")
     def _in_range(self) -> Self:

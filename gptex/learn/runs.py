@@ -90,6 +90,17 @@ class State:
     epoch: int = 0
     history: list[Row] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, checkpoint: Mapping[str, Any]) -> Self:
+        """That of a checkpoint; GptexError if it does not say."""
+        epoch, history = checkpoint["epoch"], checkpoint["history"]
+        rows = history if isinstance(history, list) else []
+        if [row.get("epoch") if isinstance(row, dict) else None for row in rows] != list(range(1, len(rows) + 1)) or len(
+            rows
+        ) != epoch:
+            raise GptexError("the checkpoint's epochs are not those of its metrics: it is damaged, or not of this run")
+        return cls(epoch, history)
+
     @property
     def best(self) -> Row | None:
         """The row of the best epoch: of the highest accuracy on validation data, and of those the one of least loss."""
@@ -123,16 +134,13 @@ class Run:
             If there is a run and it is not to be resumed, or it had another config or other data.
         """
         with locked(self.folder):
-            others = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith(".gptex"))
-            if resume and (self.folder / CONFIG).exists():
+            if is_begun(self.folder, CONFIG):
+                if not resume:
+                    raise GptexError(f"{self.folder} holds a run already: resume it (--resume), or use another folder")
                 self._check_same(config, data)
-            elif CONFIG in others:
-                raise GptexError(f"{self.folder} holds a run already: resume it (--resume), or use another folder")
-            elif others:
-                raise GptexError(f"{self.folder} holds something else ({others[0]!r}): use a new or empty folder")
             versions = {name: version(name) for name in ("gptex", "torch")}
             record = {"format": FORMAT, "versions": versions, "config": config.model_dump(mode="json"), "data": asdict(data)}
-            write_text(self.folder / CONFIG, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+            write_json(self.folder / CONFIG, record)
             yield
 
     def finished(self, config: Config, data: Data) -> bool:
@@ -165,7 +173,7 @@ class Run:
 
     def read_config(self) -> tuple[Config, Data]:
         """How it was trained, and on what."""
-        record = self._json(CONFIG)
+        record = read_json(self.folder / CONFIG)
         try:
             if record["format"] != FORMAT:
                 raise GptexError(f"{self.folder / CONFIG} is of another format than {FORMAT!r}")
@@ -179,7 +187,6 @@ class Run:
 
     def save(self, state: State, tensors: Mapping[str, Any]) -> None:
         """Write the metrics and `last.pt`; and `best.pt`, if the last epoch was the best one."""
-        (self.folder / RESULT).unlink(missing_ok=True)  # of fewer epochs
         write_text(self.folder / METRICS, csv_text(state.history))
         _write(self.folder / LAST, {"epoch": state.epoch, "history": state.history, **tensors})
         if state.best is state.history[-1]:
@@ -214,30 +221,45 @@ class Run:
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write `result.json`."""
-        write_text(self.folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write_json(self.folder / RESULT, result)
 
     def read_result(self) -> dict[str, Any]:
         """The result of a finished run."""
-        return self._json(RESULT)
+        return read_json(self.folder / RESULT)
+
+    def forget_result(self) -> None:
+        """Remove `result.json`, which is of fewer epochs."""
+        (self.folder / RESULT).unlink(missing_ok=True)
 
     def state(self) -> State:
         """How far it is; nowhere, if it was not begun."""
-        if not (self.folder / LAST).exists():
-            return State()
-        found = self.load(LAST)
-        return State(found["epoch"], found["history"])
+        return State.of(self.load()) if (self.folder / LAST).exists() else State()
 
-    def _json(self, name: str) -> dict[str, Any]:
-        path = self.folder / name
-        try:
-            found = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            raise GptexError(f"{self.folder} holds no {name} of a run") from None
-        except (ValueError, OSError) as error:
-            raise GptexError(f"{path} cannot be read: {error}") from None
-        if not isinstance(found, dict):
-            raise GptexError(f"{path} holds no JSON object")
-        return found
+
+def is_begun(folder: Path, record: str) -> bool:
+    """Whether the folder has the record that tells what it is for; GptexError if it has anything else instead."""
+    others = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".gptex"))
+    if others and record not in others:
+        raise GptexError(f"{folder} holds something else ({others[0]!r}): use a new or empty folder")
+    return record in others
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; GptexError if there is none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise GptexError(f"{path.parent} holds no {path.name}, as the folder of a run does") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise GptexError(f"{path} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise GptexError(f"{path} holds no JSON object")
+    return found
+
+
+def write_json(path: Path, contents: Mapping[str, Any]) -> None:
+    """Write an object as JSON, whole or not at all."""
+    write_text(path, json.dumps(contents, indent=1, ensure_ascii=False) + "\n")
 
 
 def _write(path: Path, contents: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from gptex.learn.config import Config
 from gptex.learn.datasets import Item, Kept, in_memory, open
 from gptex.learn.evaluation import Score
 from gptex.learn.figures import new_figure, plot_confusion, plot_curves
-from gptex.learn.loop import Trainer, all_batches, seed_of, train_batches
+from gptex.learn.loop import Trainer, all_batches, load_weights, seed_of, train_batches
 from gptex.learn.models import classifier, smallest_side
 from gptex.learn.parts import check_part, training_parts
 from gptex.learn.ranks import Ranks, find_device, joined
@@ -228,8 +228,8 @@ def _epochs(
             if not all(math.isfinite(each.loss) for each in scores.values()):
                 told = ", ".join(f"{name} {each.loss}" for name, each in scores.items())
                 raise DivergedError(
-                    f"the loss of epoch {number + 1} is not finite ({told}): {run.folder} holds the epochs before it; begin "
-                    "anew in another folder, for example with a lower learning rate (--lr)"
+                    f"the loss of epoch {number + 1} is not finite ({told}); {run.folder} has the {number} before it. If "
+                    "the images are finite (`gptex verify --stats`), begin elsewhere with a lower learning rate (--lr)"
                 )
             row: Row = {"epoch": number + 1, "lr": config.rate(number)}
             for name, each in scores.items():
@@ -238,6 +238,7 @@ def _epochs(
             row["seconds"] = time.monotonic() - start
             state.epoch, state.history = number + 1, [*state.history, row]
             if ranks.first:
+                run.forget_result()
                 run.save(state, trainer.state())
             if board:
                 for name, value in row.items():
@@ -257,9 +258,9 @@ def _tested(trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[I
         if state.best is state.history[-1]:
             best = last
         elif state.best:
-            trainer.net.load_state_dict(run.load_best(state)["model"])
+            load_weights(trainer.net, run.load_best(state)["model"])
             best = _finite(trainer.score(test))
-            trainer.net.load_state_dict(run.load()["model"])
+            load_weights(trainer.net, run.load()["model"])
     return Result(
         folder=run.folder,
         history=state.history,
@@ -386,7 +387,7 @@ def evaluate(
         raise GptexError(f"there are no textures in {part} of {source}")
     own = net_of(config, data, net)
     check_shape(own, config, dataset.shape)
-    own.load_state_dict(folder.load(f"{checkpoint}.pt")["model"])
+    load_weights(own, folder.load(f"{checkpoint}.pt")["model"])
     config = config.replace(batch_size=batch_size or config.batch_size)
     trainer = Trainer(own, config, dataset.contents, Ranks(0, 1, find_device(device)))
     return _finite(trainer.score(all_batches(dataset, config, trainer.ranks, workers)))

@@ -12,7 +12,8 @@ from pathlib import Path
 from gptex.errors import DatasetError
 
 PART = re.compile(  # what a killed run leaves
-    r"\.(manifest\.json|recipe\.toml|README\.md|\d{5,}\.h5|(config|result)\.json|metrics\.csv|(last|best)\.pt|(curves|confusion)\.png)"
+    r"\.(manifest\.json|recipe\.toml|README\.md|\d{5,}\.h5|(config|result|comparison)\.json"
+    r"|(metrics|runs)\.csv|table\.md|(last|best)\.pt|(curves|confusion|comparison)\.png)"
     r"\.[0-9a-f]{8}\.part"
 )
 

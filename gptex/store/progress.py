@@ -65,18 +65,19 @@ class _Log:
         """Count, and print if it is time."""
         self.textures += textures
         self.size += size
+        if time.monotonic() >= self.next:
+            self.say()
+
+    def say(self) -> None:
+        """Print how far it is."""
         now = time.monotonic()
-        if now >= self.next or self._at_end():
-            line = self._line(max(now - self.start, 1e-9))
-            print(f"{self.what}: {line}{self.noted}", file=sys.stderr, flush=True)  # noqa: T201
-            self.next = now + LOG_SECONDS
+        line = self._line(max(now - self.start, 1e-9))
+        print(f"{self.what}: {line}{self.noted}", file=sys.stderr, flush=True)  # noqa: T201
+        self.next = now + LOG_SECONDS
 
     def note(self, text: str) -> None:
         """Say it in the lines to come."""
         self.noted = f", {text}"
-
-    def _at_end(self) -> bool:
-        return self.textures == self.total
 
     def _line(self, seconds: float) -> str:
         rates = f"{self.textures / seconds:.1f} textures/s, {self.size / seconds / 1e6:.0f} MB/s"
@@ -89,9 +90,6 @@ class _ByteLog(_Log):
     def __init__(self, what: str, total: int | None, done: int) -> None:
         super().__init__(what, total or 0)
         self.done = done
-
-    def _at_end(self) -> bool:
-        return self.done + self.size == self.total
 
     def _line(self, seconds: float) -> str:
         of = f" of {human_bytes(self.total)}" if self.total else ""
@@ -155,7 +153,9 @@ def progress(what: str, total: int, show: bool) -> Iterator[Progress]:
         with bar.bar:
             yield bar
     else:
-        yield _Log(what, total)
+        log = _Log(what, total)
+        yield log
+        log.say()
 
 
 @contextmanager
@@ -168,4 +168,6 @@ def byte_progress(what: str, total: int | None, show: bool, done: int = 0) -> It
         with bar.bar:
             yield bar
     else:
-        yield _ByteLog(what, total, done)
+        log = _ByteLog(what, total, done)
+        yield log
+        log.say()

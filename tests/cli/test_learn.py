@@ -111,7 +111,7 @@ def test_a_run_that_is_there_is_left_alone_and_one_that_is_not_is_no_run(refused
 
 def test_a_loss_that_is_not_finite_is_one_line_and_the_epochs_before_it_stay(refused, original, tmp_path):
     """The loss of the first and only batch of an epoch is that of weights before the first step."""
-    options = [*QUICK, *QUIET, "--batch-size", "4", "--optimizer", "sgd", "--lr", "1e30"]
+    options = [*QUICK, *QUIET, "--batch-size", "4", "--optimizer", "sgd", "--lr", "1e6", "--weight-decay", "1e6"]
     line = refused("train", original, "-o", "run", *options)
     assert "the loss of epoch 2 is" in line
     assert "--lr" in line

@@ -251,6 +251,16 @@ def test_another_call_for_the_same_folder_is_refused(compared, easy):
         compare(easy, compared.folder, ["none", "backdrop"], 2, search=2, **{**OPTIONS, "batch_size": 2})
     with pytest.raises(GptexError, match="was begun with other textures"):
         compare(easy.replace(seed=4), compared.folder, ["none", "backdrop"], 2, search=2, **OPTIONS)
+    with pytest.raises(GptexError, match="was begun with search 2, not 3"):
+        compare(easy, compared.folder, ["none", "backdrop"], 2, search=3, **OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["table.md", "none", "diary.txt"])
+def test_a_folder_of_something_else_is_left_alone(name, easy, tmp_path):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(GptexError, match=f"holds something else \\('{name}'\\)"):
+        compare(easy, tmp_path, ["none"], 1, **OPTIONS)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "precious")]
 
 
 PROGRAM = """

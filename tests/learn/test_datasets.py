@@ -183,7 +183,7 @@ def test_what_is_not_there_is_an_error_that_says_what_is(folder, recipe):
         TextureDataset(folder / "nowhere")
     with pytest.raises(DatasetError, match=r"has no manifest.json: it is not a gptex dataset"):
         TextureDataset(folder / "train")
-    with pytest.raises(GptexError, match=r"does not count split 'test' \(it counts train, val\): give length="):
+    with pytest.raises(GptexError, match=r"does not count split 'test' \(it counts train, val\): say how many"):
         RecipeDataset(recipe, "test")
     with pytest.raises(RecipeError, match="a split's name"):
         RecipeDataset(recipe, "no/name", length=3)

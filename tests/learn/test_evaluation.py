@@ -159,13 +159,16 @@ def test_a_note_stands_in_the_lines_of_a_log_from_then_on(capsys, monkeypatch):
         bar.add(2, 100)
         bar.note("epoch 2: loss 0.25")
         bar.add(2, 100)
-    first, second, third = capsys.readouterr().err.splitlines()
+        bar.note("epoch 3: loss 0.1")
+    first, second, third, last = capsys.readouterr().err.splitlines()
     assert first.startswith("train: 2/6 textures, ")
     assert "epoch" not in first
     assert second.startswith("train: 4/6 textures, ")
     assert second.endswith(" MB/s, epoch 1: loss 0.5")
     assert third.startswith("train: 6/6 textures, ")
     assert third.endswith(" MB/s, epoch 2: loss 0.25")
+    assert last.startswith("train: 6/6 textures, ")  # what is noted at the very end is said too
+    assert last.endswith(" MB/s, epoch 3: loss 0.1")
 
 
 class Terminal(io.StringIO):

@@ -282,6 +282,41 @@ def test_other_textures_are_refused_and_nothing_changes(change, finished, easy, 
     assert hashes(finished) == before
 
 
+def test_best_weights_of_another_epoch_or_none_are_not_passed_off_as_the_best(easy_folder, fit, tmp_path):
+    run = tmp_path / "run"
+    history = fit(easy_folder, epochs=6, lr=0.02).history
+    best = max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))["epoch"]
+    if best == 6:
+        pytest.skip("the last epoch is the best one: nothing to mix up")
+    result = (run / "result.json").read_bytes()
+    kept = torch.load(run / "best.pt", weights_only=True)
+    torch.save({**kept, "epoch": best + 1}, run / "best.pt")
+    with pytest.raises(GptexError, match="not of the best epoch"):
+        fit(easy_folder, epochs=6, lr=0.02, resume=True)
+    (run / "best.pt").unlink()
+    with pytest.raises(GptexError, match="there is no"):
+        fit(easy_folder, epochs=9, lr=0.02, resume=True)
+    assert (run / "result.json").read_bytes() == result
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"model": {}}, id="no weights"),
+        pytest.param({"history": []}, id="no history"),
+        pytest.param({"history": "x"}, id="history that is text"),
+        pytest.param({"epoch": "y"}, id="epoch that is text"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_one_line(change, easy_folder, fit, tmp_path):
+    fit(easy_folder, epochs=2)
+    path = tmp_path / "run" / "last.pt"
+    torch.save({**torch.load(path, weights_only=True), **change}, path)
+    with pytest.raises(GptexError, match="checkpoint") as refusal:
+        fit(easy_folder, epochs=3, resume=True)
+    assert "\n" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("resume", [False, True], ids=["new", "resumed"])
 def test_a_folder_of_something_else_is_refused_and_left_alone(resume, easy_folder, fit, tmp_path):
     (tmp_path / "run").mkdir()
