@@ -120,7 +120,7 @@ def evaluate(run: Path, data: str, output: Path | None, as_json: bool, **options
     from gptex.learn import evaluate
     from gptex.learn.figures import plot_confusion
     from gptex.learn.runs import Run
-    from gptex.show.plots import save
+    from gptex.pictures import save
 
     score = evaluate(run, data, **options)
     if output:

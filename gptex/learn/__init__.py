@@ -12,14 +12,15 @@ from gptex.learn.comparison import Comparison, compare
 from gptex.learn.config import Config
 from gptex.learn.datasets import LabelledTextures, RecipeDataset, TextureDataset, open
 from gptex.learn.device import DeviceBatch, DeviceTextures
-from gptex.learn.evaluation import Score
+from gptex.learn.evaluation import evaluate
 from gptex.learn.gradients import plot_gradient_reach
 from gptex.learn.losses import auc_loss, soft_f_beta_loss
 from gptex.learn.parts import split
 from gptex.learn.regularizers import Regularizer
+from gptex.learn.scores import Score
 from gptex.learn.shuffle import ShardShuffle
 from gptex.learn.stream import RecipeStream
-from gptex.learn.training import Result, evaluate, train
+from gptex.learn.training import Result, train
 
 __all__ = [
     "Backdrop",

@@ -14,14 +14,15 @@ import numpy as np
 
 from gptex.errors import GptexError
 from gptex.learn.config import Config
-from gptex.learn.figures import new_figure, plot_comparison
+from gptex.learn.figures import plot_comparison
 from gptex.learn.means import Mean
-from gptex.learn.models import smallest_side
-from gptex.learn.parts import training_parts
+from gptex.learn.models import net_of, smallest_side
+from gptex.learn.parts import contents_of, training_parts
 from gptex.learn.ranks import find_device
 from gptex.learn.regularizers import Regularizer
 from gptex.learn.runs import RESULT, Data, Row, Run, csv_text, is_begun, read_json, write_json
-from gptex.learn.training import MEMORY, DivergedError, check_possible, data_of, net_of, reference_of, train
+from gptex.learn.training import MEMORY, DivergedError, check_possible, reference_of, train
+from gptex.pictures import new_figure
 from gptex.recipe import Recipe
 from gptex.store.files import replacing, write_text
 from gptex.store.folder import locked
@@ -227,10 +228,10 @@ def _data(
     for name, option in (("val", "validation"), ("test", "test")):
         if name not in parts:
             raise GptexError(f"a comparison needs {option} data: name a split or a share for them (--{name})")
-    data = data_of(source, config, parts)
+    data = Data.of(contents_of(parts["train"]), parts)
     for regularizer in [Regularizer()] if search else methods:  # a search tries parameters that can be
         plan = config.replace(regularizer=regularizer)
-        check_possible(net_of(plan, data), plan, data)
+        check_possible(net_of(plan, len(data.classes)), plan, data)
     return data
 
 
@@ -263,7 +264,7 @@ def _trials(config: Config, count: int, data: Data) -> list[Config]:
 
     ranges = dict(RANGES[config.regularizer.method])
     if "share" in ranges:
-        least = smallest_side(net_of(config, data)) / min(data.shape)
+        least = smallest_side(net_of(config, len(data.classes))) / min(data.shape)
         ranges["share"] = max(ranges["share"][0], least), ranges["share"][1]
     points = qmc.Halton(1 + len(ranges), scramble=False)
     points.fast_forward(1)  # the first is the corner of all ranges

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from gptex.catalog import find_recipe
 from gptex.errors import GptexError
-from gptex.learn.figures import new_figure
+from gptex.pictures import new_figure
 from gptex.recipe import Recipe
 from gptex.recipe.names import check_split
 from gptex.store.reader import Batch, SplitReader, positions

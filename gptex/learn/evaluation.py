@@ -1,115 +1,73 @@
-"""How well a net names the classes of textures: its loss, its accuracy as a whole and for each component."""
+"""Test a trained net."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from gptex.learn.ranks import Ranks
+from gptex.errors import GptexError
+from gptex.learn.datasets import open
+from gptex.learn.loop import all_batches, load_weights, precision
+from gptex.learn.models import check_shape, net_of
+from gptex.learn.parts import check_part
+from gptex.learn.ranks import Ranks, find_device
+from gptex.learn.runs import Data, Run
+from gptex.learn.scores import Score, finite, score
 from gptex.recipe import Recipe
-from gptex.store.source import Contents
-from gptex.trust.oracle import wilson
 
 
-@dataclass(frozen=True)
-class Score:
-    """What a net reached.
-
-    Attributes
-    ----------
-    textures : int
-        Classified.
-    loss : float
-        Mean cross-entropy, in nats.
-    accuracy : float
-    interval : (float, float)
-        Of the accuracy, with 95 % confidence (Wilson).
-    components : dict of str to float
-        Share of textures whose length scale of each component was named right.
-    confusion : tuple of tuple of int
-        Textures of each class (row) that were taken for each class (column).
-    """
-
-    textures: int
-    loss: float
-    accuracy: float
-    interval: tuple[float, float]
-    components: dict[str, float]
-    confusion: tuple[tuple[int, ...], ...]
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        parts = ", ".join(f"{name} {share:.3f}" for name, share in self.components.items())
-        return (
-            f"accuracy {self.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}, {self.textures} textures), "
-            f"loss {self.loss:.4f}; length scales named right: {parts}"
-        )
-
-
-def component_names(contents: Contents) -> list[str]:
-    """Of a recipe the names of its components; textures from elsewhere have numbers."""
-    if isinstance(contents, Recipe):
-        return [component.name for component in contents.components]
-    return [f"component-{number}" for number in range(1, len(contents.length_scales(0)) + 1)]
-
-
-class Tally:
-    """Sums over the textures that were seen, kept on the device so that nothing waits for them.
+def evaluate(
+    run: str | Path,
+    source: Recipe | str | Path,
+    part: str = "test",
+    *,
+    checkpoint: Literal["last", "best"] = "last",
+    net: nn.Module | None = None,
+    batch_size: int | None = None,
+    device: str = "auto",
+    workers: int = 0,
+) -> Score:
+    """The score of a trained net on textures.
 
     Parameters
     ----------
-    contents : Recipe or Source
-        What the textures are of.
+    run : path
+        The folder of a run.
+    source : Recipe, str or path
+        Of the textures: a dataset's folder, or a recipe, its file or a preset's name. Their size may be another one.
+    part : str
+        A split, or the first so many textures of it: ``"test:400"``.
+    checkpoint : {"last", "best"}
+        The weights after the last epoch, or of the best epoch on validation data.
+    net : nn.Module, optional
+        If the run trained a net of one's own: one like it, into which the weights are loaded.
+    batch_size : int, optional
+        If not that of the training.
+    device : str
+    workers : int
+        DataLoader workers.
+
+    Raises
+    ------
+    GptexError
+        If there is no such run, source or part, or the classes are not those that the net was trained on.
     """
-
-    def __init__(self, contents: Contents, device: torch.device) -> None:
-        self.contents = contents
-        self.loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
-        self.confusion = torch.zeros(contents.n_classes, contents.n_classes, dtype=torch.int64, device=device)
-
-    def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Count a batch whose mean loss is `loss`."""
-        self.loss += loss.detach() * len(labels)
-        found = logits.detach().argmax(1)
-        self.confusion.view(-1).index_add_(0, labels * len(self.confusion) + found, torch.ones_like(labels))
-
-    def __str__(self) -> str:
-        count = max(int(self.confusion.sum()), 1)
-        return f"loss {float(self.loss) / count:.3f}, accuracy {int(self.confusion.trace()) / count:.3f}"
-
-    def score(self, ranks: Ranks) -> Score:
-        """Of the textures of all processes."""
-        confusion, loss = ranks.total(self.confusion.clone()).cpu(), float(ranks.total(self.loss.clone()))
-        count, hits = int(confusion.sum()), int(confusion.trace())
-        scales = torch.tensor([self.contents.length_scales(label) for label in range(len(confusion))], dtype=torch.float64)
-        same = scales[:, None] == scales[None]  # class, class, component
-        right = (confusion[:, :, None] * same).sum((0, 1)).double() / max(count, 1)
-        return Score(
-            textures=count,
-            loss=loss / max(count, 1),
-            accuracy=hits / max(count, 1),
-            interval=wilson(hits, max(count, 1)),
-            components=dict(zip(component_names(self.contents), right.tolist(), strict=True)),
-            confusion=tuple(map(tuple, confusion.tolist())),
+    folder = Run(run)
+    config, data = folder.read_config()
+    name, _, count = check_part(part).partition(":")
+    dataset = open(source, name, length=int(count) if count else None)
+    if Data.of(dataset.contents, {}).class_scales != data.class_scales:
+        raise GptexError(
+            f"{run} was trained on the classes {', '.join(data.classes)}, not on {', '.join(dataset.classes)} of {source}"
         )
-
-
-def moved(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches on a device."""
-    for images, labels in batches:
-        yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-
-
-@torch.no_grad()
-def score(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], contents: Contents, ranks: Ranks) -> Score:
-    """The model's score over batches of images and labels. It is left in evaluation mode."""
-    model.eval()
-    tally = Tally(contents, ranks.device)
-    for images, labels in moved(batches, ranks.device):
-        logits = model(images).float()
-        tally.add(logits, labels, functional.cross_entropy(logits, labels))
-    return tally.score(ranks)
+    if not len(dataset):
+        raise GptexError(f"there are no textures in {part} of {source}")
+    own = net_of(config, len(data.classes), net)
+    check_shape(own, config, dataset.shape)
+    load_weights(own, folder.load(f"{checkpoint}.pt")["model"])
+    ranks = Ranks(0, 1, find_device(device))
+    batches = all_batches(dataset, config.replace(batch_size=batch_size or config.batch_size), ranks, workers)
+    with precision(config, ranks):
+        return finite(score(own.to(ranks.device), batches, dataset.contents, ranks))

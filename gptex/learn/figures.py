@@ -7,32 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gptex.errors import MissingExtraError
 from gptex.learn.means import Mean
+from gptex.pictures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gptex.learn.comparison import Arm
-    from gptex.learn.evaluation import Score
+    from gptex.learn.scores import Score
     from gptex.trust.oracle import Oracle
 
 COLOURS = {"train": "#4477aa", "val": "#ee6677"}
-
-
-def new_figure(width: float = 6.4, height: float = 4.8) -> Figure:
-    """An empty figure, of inches.
-
-    Raises
-    ------
-    MissingExtraError
-        Without matplotlib.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("plots need matplotlib, which the extra gptex[plot] brings: pip install matplotlib") from None
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def plot_curves(

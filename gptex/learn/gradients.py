@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gptex.errors import GptexError
-from gptex.learn.figures import new_figure
+from gptex.pictures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -16,9 +16,9 @@ from gptex.errors import GptexError
 from gptex.fields.streams import stream
 from gptex.learn.config import Config
 from gptex.learn.datasets import Item
-from gptex.learn.evaluation import Score, Tally, moved, score
 from gptex.learn.ranks import Ranks
 from gptex.learn.regularizers import SampleNoise, random_crop
+from gptex.learn.scores import Score, Tally, moved, score
 from gptex.learn.shuffle import ShardShuffle
 from gptex.store.progress import Progress
 from gptex.store.source import Contents
@@ -60,7 +60,7 @@ class Trainer:
             self.model = torch.compile(self.model)  # type: ignore[assignment]
 
     def epoch(self, number: int, batches: Batches, bar: Progress) -> Score:
-        """Train for epoch `number`, counted from 0; the score of the textures as they were seen.
+        """Train for epoch `number`, counted from 0, on `train_batches`; the score of the textures as they were seen.
 
         All that is random in it depends on the seed and the number alone, so a run can be taken up before any epoch.
         """
@@ -68,15 +68,14 @@ class Trainer:
         torch.manual_seed(seed_of(config.seed, 1 + number))
         for group in self.optimizer.param_groups:
             group["lr"] = config.rate(number)
-        if isinstance(batches.sampler, ShardShuffle):
-            batches.sampler.set_epoch(number)
+        cast("ShardShuffle", batches.sampler).set_epoch(number)
         self.model.train()
         tally, noted = Tally(self.contents, ranks.device), time.monotonic()
         for whole, labels in moved(batches, ranks.device):
             images = whole
             if config.regularizer.method == "crop":
                 images = random_crop(whole, config.regularizer.parameters["share"], ranks.rank, ranks.world_size)
-            with self.precision():
+            with precision(config, ranks):
                 logits = self.model(images)
                 loss = functional.cross_entropy(logits.float(), labels)
             self.optimizer.zero_grad()
@@ -92,12 +91,8 @@ class Trainer:
 
     def score(self, batches: Batches) -> Score:
         """The score of the net as it is, in evaluation mode."""
-        with self.precision():
+        with precision(self.config, self.ranks):
             return score(self.net, batches, self.contents, self.ranks)
-
-    def precision(self) -> torch.autocast:
-        """What the config's `amp` asks for, as a context."""
-        return torch.autocast(self.ranks.device.type, AMP[self.config.amp], enabled=self.config.amp != "none")
 
     def state(self) -> dict[str, Any]:
         """What going on needs."""
@@ -108,6 +103,11 @@ class Trainer:
         load_weights(self.net, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+
+
+def precision(config: Config, ranks: Ranks) -> torch.autocast:
+    """What the config's `amp` asks for, as a context."""
+    return torch.autocast(ranks.device.type, AMP[config.amp], enabled=config.amp != "none")
 
 
 def load_weights(net: nn.Module, weights: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from scipy import special
 
-CONFIDENCE = 0.95
+from gptex.trust.classification import CONFIDENCE
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from gptex.errors import GptexError, nearest
 from gptex.learn.backdrop import Backdrop
-from gptex.learn.regularizers import Regularizer
+from gptex.learn.config import Config
+from gptex.learn.regularizers import Regularizer, crop_shape
 
 Demo = Literal["A", "B", "C"]
 Classifier = Literal["paper", "small", "tiny"]
@@ -155,3 +156,26 @@ def smallest_side(model: nn.Module) -> int:
     """Pixels that an image needs on each side for the model's convolutions to leave something: the product of their strides."""
     strides = [module.stride[0] for module in model.modules() if isinstance(module, nn.Conv2d)]
     return math.prod(int(stride) for stride in strides)
+
+
+def net_of(config: Config, n_classes: int, own: nn.Module | None = None) -> nn.Module:
+    """The net that a config names, or one's own; GptexError if it is to be one's own and is not given."""
+    if config.model == "custom":
+        if own is None:
+            raise GptexError("the config says that the net is one's own: it must be given (net=)")
+        return own
+    return classifier(config.model, n_classes, channels=config.channels, regularizer=config.regularizer)
+
+
+def check_shape(net: nn.Module, config: Config, shape: tuple[int, ...], share: float = 1.0) -> None:
+    """GptexError if the net of the config has no room in images of this shape, or in crops of a share of their sides."""
+    if config.model == "custom":
+        return
+    if len(shape) != 2:
+        raise GptexError(f"the model {config.model} is for images, not for {len(shape)} axes: give a net of your own (net=)")
+    seen, side = crop_shape(shape, share), smallest_side(net)
+    if min(seen) < side:
+        raise GptexError(
+            f"the model {config.model} needs {side} pixels a side and would see {' × '.join(map(str, seen))}: use larger "
+            f"{'images' if share == 1 else 'crops'} or another model (--model)"
+        )

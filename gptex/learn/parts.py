@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from torch.utils.data import Dataset, Subset
@@ -15,6 +16,7 @@ from gptex.learn.datasets import Item, LabelledTextures, open
 from gptex.learn.shuffle import permutation
 from gptex.recipe import Recipe
 from gptex.recipe.names import check_split
+from gptex.store.source import Contents
 
 GOLDEN = (5**0.5 - 1) / 2
 SHARE = re.compile(r"0?\.\d{1,15}")
@@ -104,6 +106,11 @@ def training_parts(
         if not len(part):  # type: ignore[arg-type]
             raise GptexError(f"there are no textures for {name}, of the {len(whole)} that {train} has: ask for more")
     return parts
+
+
+def contents_of(part: Dataset[Item]) -> Contents:
+    """What the dataset is that `part` is a part of, or all of."""
+    return cast("LabelledTextures", part.dataset if isinstance(part, Subset) else part).contents
 
 
 def check_part(text: str) -> str:

@@ -27,9 +27,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from torch.utils.data import Dataset
 
 from gptex.errors import GptexError
 from gptex.learn.config import Config
+from gptex.learn.datasets import Item
 from gptex.store.files import replacing, write_text
 from gptex.store.folder import locked
 from gptex.store.source import Contents
@@ -67,12 +69,13 @@ class Data:
     textures: dict[str, int]
 
     @classmethod
-    def of(cls, contents: Contents, textures: dict[str, int]) -> Self:
+    def of(cls, contents: Contents, parts: Mapping[str, Dataset[Item]]) -> Self:
         """The data of these parts."""
         plain = {key: value for key, value in json.loads(contents.to_json()).items() if key != "splits"}
         digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
         scales = tuple(contents.length_scales(label) for label in range(contents.n_classes))
-        return cls(contents.name, digest, contents.shape, contents.classes, scales, textures)
+        counts = {name: len(part) for name, part in parts.items()}  # type: ignore[arg-type]
+        return cls(contents.name, digest, contents.shape, contents.classes, scales, counts)
 
 
 @dataclass

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,15 +16,15 @@ from torch.utils.data import Dataset
 
 from gptex.errors import GptexError, MissingExtraError
 from gptex.learn.config import Config
-from gptex.learn.datasets import Item, Kept, in_memory, open
-from gptex.learn.evaluation import Score
-from gptex.learn.figures import new_figure, plot_confusion, plot_curves
+from gptex.learn.datasets import Item, Kept, in_memory
+from gptex.learn.figures import plot_confusion, plot_curves
 from gptex.learn.loop import Trainer, all_batches, load_weights, seed_of, train_batches
-from gptex.learn.models import classifier, smallest_side
-from gptex.learn.parts import check_part, training_parts
-from gptex.learn.ranks import Ranks, find_device, joined
-from gptex.learn.regularizers import crop_shape
-from gptex.learn.runs import CONFUSION, CURVES, Data, Row, Run, State
+from gptex.learn.models import check_shape, net_of
+from gptex.learn.parts import contents_of, training_parts
+from gptex.learn.ranks import joined
+from gptex.learn.runs import CONFUSION, CURVES, LAST, Data, Row, Run, State
+from gptex.learn.scores import Score, finite
+from gptex.pictures import new_figure
 from gptex.recipe import Recipe
 from gptex.store.files import replacing
 from gptex.store.progress import progress as show_progress
@@ -166,9 +166,10 @@ def train(
     ranks = joined(device)
     with torch.random.fork_rng([ranks.device] if ranks.device.type == "cuda" else []):
         parts = training_parts(source, made.train, made.val, made.test)
-        data, contents = data_of(source, made, parts), _contents(source, made)
+        contents = contents_of(parts["train"])
+        data = Data.of(contents, parts)
         torch.manual_seed(seed_of(made.seed, 0))
-        learner = net_of(made, data, net)
+        learner = net_of(made, contents.n_classes, net)
         check_possible(learner, made, data, ranks.world_size)
         trainer, run = Trainer(learner, made, contents, ranks, compile), Run(out)
         with ranks.held_by_first(lambda: _begun(run, made, data, resume, tensorboard)) as board:
@@ -204,9 +205,11 @@ def _epochs(
     trainer: Trainer, run: Run, parts: dict[str, Dataset[Item]], workers: int, memory: int, board: Any, progress: bool
 ) -> State:
     """Train from where the run is to its end."""
-    config, ranks, state = trainer.config, trainer.ranks, run.state()
-    if state.epoch:
-        trainer.load(run.load())
+    config, ranks, state = trainer.config, trainer.ranks, State()
+    if (run.folder / LAST).exists():
+        checkpoint = run.load()
+        state = State.of(checkpoint)
+        trainer.load(checkpoint)
         if ranks.first and state.epoch < config.epochs:
             run.save(state, trainer.state())  # should what was written last, best.pt, be missing
         if ranks.first and state.best:
@@ -254,12 +257,12 @@ def _tested(trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[I
     last = best = None
     if "test" in parts:
         test = all_batches(parts["test"], trainer.config, trainer.ranks, workers)
-        last = _finite(trainer.score(test))
+        last = finite(trainer.score(test))
         if state.best is state.history[-1]:
             best = last
         elif state.best:
             load_weights(trainer.net, run.load_best(state)["model"])
-            best = _finite(trainer.score(test))
+            best = finite(trainer.score(test))
             load_weights(trainer.net, run.load()["model"])
     return Result(
         folder=run.folder,
@@ -273,28 +276,12 @@ def _tested(trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[I
     )
 
 
-def _finite(found: Score) -> Score:
-    """`found`, if its loss is finite: of images that are not it says nothing."""
-    if not math.isfinite(found.loss):
-        raise GptexError(f"the loss on the test data is {found.loss}: are its images finite? See `gptex verify --stats`")
-    return found
-
-
 def reference_of(source: Recipe | str | Path, progress: bool) -> tuple[Oracle | None, str]:
     """What the best classifier reaches, or why that is not known."""
     try:
         return oracle(source, progress=progress), ""
     except GptexError as error:  # textures from elsewhere may have no theory
         return None, str(error)
-
-
-def data_of(source: Recipe | str | Path, config: Config, parts: Mapping[str, Dataset[Item]]) -> Data:
-    """What is learned from."""
-    return Data.of(_contents(source, config), {name: len(part) for name, part in parts.items()})  # type: ignore[arg-type]
-
-
-def _contents(source: Recipe | str | Path, config: Config) -> Contents:
-    return open(source, config.train.partition(":")[0], length=0).contents
 
 
 def _draw(result: Result, contents: Contents) -> None:
@@ -307,15 +294,6 @@ def _draw(result: Result, contents: Contents) -> None:
             figure.savefig(part, format="png", dpi=120)
 
 
-def net_of(config: Config, data: Data, own: nn.Module | None = None) -> nn.Module:
-    """The net to train or to load."""
-    if config.model == "custom":
-        if own is None:
-            raise GptexError("the config says that the net is one's own: it must be given (net=)")
-        return own
-    return classifier(config.model, len(data.classes), channels=config.channels, regularizer=config.regularizer)
-
-
 def check_possible(net: nn.Module, config: Config, data: Data, world_size: int = 1) -> None:
     """Refuse before anything is written what would fail later."""
     if data.textures["train"] < config.batch_size:
@@ -323,71 +301,3 @@ def check_possible(net: nn.Module, config: Config, data: Data, world_size: int =
     if config.batch_size % world_size:
         raise GptexError(f"a batch of {config.batch_size} cannot be shared equally among {world_size} processes")
     check_shape(net, config, data.shape, config.regularizer.parameters.get("share", 1.0))
-
-
-def check_shape(net: nn.Module, config: Config, shape: tuple[int, ...], share: float = 1.0) -> None:
-    """GptexError if the net of the config has no room in images of this shape, or in crops of a share of their sides."""
-    if config.model == "custom":
-        return
-    if len(shape) != 2:
-        raise GptexError(f"the model {config.model} is for images, not for {len(shape)} axes: give a net of your own (net=)")
-    seen, side = crop_shape(shape, share), smallest_side(net)
-    if min(seen) < side:
-        raise GptexError(
-            f"the model {config.model} needs {side} pixels a side and would see {' × '.join(map(str, seen))}: use larger "
-            f"{'images' if share == 1 else 'crops'} or another model (--model)"
-        )
-
-
-def evaluate(
-    run: str | Path,
-    source: Recipe | str | Path,
-    part: str = "test",
-    *,
-    checkpoint: Literal["last", "best"] = "last",
-    net: nn.Module | None = None,
-    batch_size: int | None = None,
-    device: str = "auto",
-    workers: int = 0,
-) -> Score:
-    """The score of a trained net on textures.
-
-    Parameters
-    ----------
-    run : path
-        The folder of a run.
-    source : Recipe, str or path
-        Of the textures: a dataset's folder, or a recipe, its file or a preset's name. Their size may be another one.
-    part : str
-        A split, or the first so many textures of it: ``"test:400"``.
-    checkpoint : {"last", "best"}
-        The weights after the last epoch, or of the best epoch on validation data.
-    net : nn.Module, optional
-        If the run trained a net of one's own: one like it, into which the weights are loaded.
-    batch_size : int, optional
-        If not that of the training.
-    device : str
-    workers : int
-        DataLoader workers.
-
-    Raises
-    ------
-    GptexError
-        If there is no such run, source or part, or the classes are not those that the net was trained on.
-    """
-    folder = Run(run)
-    config, data = folder.read_config()
-    name, _, count = check_part(part).partition(":")
-    dataset = open(source, name, length=int(count) if count else None)
-    if Data.of(dataset.contents, {}).class_scales != data.class_scales:
-        raise GptexError(
-            f"{run} was trained on the classes {', '.join(data.classes)}, not on {', '.join(dataset.classes)} of {source}"
-        )
-    if not len(dataset):
-        raise GptexError(f"there are no textures in {part} of {source}")
-    own = net_of(config, data, net)
-    check_shape(own, config, dataset.shape)
-    load_weights(own, folder.load(f"{checkpoint}.pt")["model"])
-    config = config.replace(batch_size=batch_size or config.batch_size)
-    trainer = Trainer(own, config, dataset.contents, Ranks(0, 1, find_device(device)))
-    return _finite(trainer.score(all_batches(dataset, config, trainer.ranks, workers)))

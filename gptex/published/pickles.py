@@ -283,8 +283,8 @@ class _Machine:
                 value = StoredArray((1,), kind.dtype, "C", data).read(self.file).item()
             case [Name("_codecs.encode"), (str(text), "latin1")]:
                 value = text.encode("latin-1")
-            case [Name("_codecs.encode"), (Span(text=True) as value, "latin1")]:
-                pass
+            case [Name("_codecs.encode"), (Span(text=True) as span, "latin1")]:
+                value = span
             case [Name() as name, _]:
                 raise self.refusal(f"calls {str(name)!r} in another way")
             case _:

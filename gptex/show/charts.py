@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gptex.pictures import new_figure
 from gptex.recipe import Recipe
-from gptex.show.plots import figure_class
 from gptex.show.textures import Textures
 from gptex.store.manifest import Manifest
 
@@ -86,7 +86,7 @@ def histogram(path: str | Path, manifest: Manifest, recipe: Recipe | None) -> tu
     edges = np.linspace(-REACH * sigma, REACH * sigma, BINS + 1)
     total = sum(np.histogram(np.clip(image, edges[0], edges[-1]), edges)[0] for image in images)
     density = total / (max(np.sum(total), 1) * np.diff(edges))
-    figure: Figure = figure_class()(figsize=(6.4, 2.6), layout="constrained")
+    figure = new_figure(6.4, 2.6)
     axis = figure.subplots()
     axis.stairs(density, edges, fill=True, color=SHADE)
     middle = (edges[1:] + edges[:-1]) / 2
@@ -111,7 +111,7 @@ def _finite(splits: Sequence[Textures], place: int) -> np.ndarray[tuple[int], np
 
 def _two() -> tuple[Figure, Axes, Axes]:
     """A figure with a large part and a small one below it."""
-    figure: Figure = figure_class()(figsize=(4.4, 3.6), layout="constrained")
+    figure = new_figure(4.4, 3.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
     for axis in (above, below):
         axis.tick_params(labelsize=8)

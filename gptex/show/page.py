@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from gptex.catalog import presets
 from gptex.errors import GptexError
+from gptex.pictures import new_figure
 from gptex.recipe import Recipe
 from gptex.show import charts
-from gptex.show.plots import figure_class, preview
+from gptex.show.plots import preview
 from gptex.show.textures import some
 from gptex.store.card import Table, citations, classes_table, components_table, composed, licence, splits_table, summary
 from gptex.store.files import write_text
@@ -79,7 +80,7 @@ def report(
     GptexError
         If `against` is nothing to compare with, or `limit` is below 1.
     """
-    figure_class()  # what is missing or wrong is said before the work
+    new_figure()  # what is missing or wrong is said before the work
     if Path(output).suffix not in (".html", ".htm"):
         raise GptexError(f"a report is a page whose name ends in .html, not {str(output)!r}")
     manifest = Manifest.read(path)

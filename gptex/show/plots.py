@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gptex.errors import GptexError, MissingExtraError
+from gptex.errors import GptexError
+from gptex.pictures import new_figure
 from gptex.recipe import Recipe
 from gptex.show.textures import Textures
 from gptex.store.progress import counted
@@ -68,7 +67,7 @@ def preview(
         If there is no such source, split, class or texture, `columns` or `zoom` is below 1, or both `classes` and `indices`
         are given.
     """
-    figure_type = figure_class()
+    new_figure()  # what is missing is said before the work
     if columns < 1:
         raise GptexError(f"a preview has at least one column, not {columns}")
     if not 1 <= zoom < math.inf:
@@ -84,7 +83,7 @@ def preview(
     height, width = contents.shape[-2:] if len(contents.shape) > 1 else (2, 5)
     cell = 2.1 / max(height, width)
     size = (max(columns * cell * width, 3) + 1.0, len(rows) * max(cell * height, 0.5) + 0.8)
-    figure: Figure = figure_type(figsize=size, layout=_layout())
+    figure = new_figure(*size, layout=_layout())
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, row, shown, drawn in zip(grid, rows, examples, pictures, strict=True):
         for axis, index, picture in zip(axes, row, drawn, strict=False):
@@ -130,38 +129,6 @@ def central(image: npt.NDArray[Any], zoom: float) -> npt.NDArray[np.float32]:
     image = (image[len(image) // 2] if image.ndim == 3 else image).astype(np.float32)
     sizes = [min(n, max(2, round(n / zoom))) for n in image.shape]
     return image[tuple(slice((n - size) // 2, (n + size) // 2) for n, size in zip(image.shape, sizes, strict=True))]
-
-
-def save(figure: Figure, path: str | Path, dpi: int = 100) -> None:
-    """Write a figure to `path`, whose ending says in which format; GptexError if that cannot be done."""
-    if not Path(path).suffix:
-        raise GptexError(f"{path} has no ending that says in which format to write, such as .png")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from")  # boxes stand for letters that the font lacks
-            figure.savefig(path, dpi=dpi)
-    except (OSError, ValueError) as error:
-        raise GptexError(f"cannot write {path}: {error}") from None
-    except MemoryError:
-        raise GptexError(f"cannot write {path}: a picture of {dpi} dots per inch is too large") from None
-
-
-def figure_class() -> Any:
-    """Figures that a notebook shows; MissingExtraError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("plots need matplotlib, which the extra gptex[plot] brings: pip install matplotlib") from None
-
-    class Picture(Figure):
-        """A figure that a notebook shows without pyplot."""
-
-        def _repr_png_(self) -> bytes:
-            picture = io.BytesIO()
-            self.savefig(picture, format="png")
-            return picture.getvalue()
-
-    return Picture
 
 
 def reach(pictures: Sequence[npt.NDArray[Any]]) -> float:

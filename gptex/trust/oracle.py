@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from gptex.catalog import find_recipe
 from gptex.errors import GptexError
@@ -30,20 +29,20 @@ from gptex.store.manifest import Manifest
 from gptex.store.progress import progress as show_progress
 from gptex.store.reader import SplitReader
 from gptex.store.workers import available_cores
+from gptex.trust.classification import Classification, classification
 from gptex.trust.examine import theory_of
 from gptex.trust.statistics import FLOOR, multiplicity
 from gptex.trust.theory import Theory
 
 TEXTURES = 400
 MOST_NUMBERS = 2**28  # classes times modes
-CONFIDENCE = 0.95
 NOISE_STEPS = 12  # bisections, of …
 LEAST_NOISE = 1e-3  # … the noise, from this share of the fields' standard deviation to its inverse
 Get = Callable[[int], tuple[int, npt.NDArray[Any]]]  # from a number to a label and an image
 
 
-@dataclass(frozen=True)
-class Oracle:
+@dataclass(frozen=True, kw_only=True)
+class Oracle(Classification):
     """What the best classifier reaches.
 
     Attributes
@@ -52,34 +51,14 @@ class Oracle:
         Of the recipe or the dataset.
     kind : {"Bayes-optimal", "Whittle"}
         Whether no classifier can do better, or the likelihood is Whittle's approximation.
-    textures : int
-        Classified.
-    accuracy : float
-    interval : (float, float)
-        Of the accuracy, with 95 % confidence (Wilson).
-    components : dict of str to float
-        Share of textures whose length scale of each component was named right.
-    confusion : tuple of tuple of int
-        Textures of each class (row) that were taken for each class (column).
     """
 
     name: str
     kind: str
-    textures: int
-    accuracy: float
-    interval: tuple[float, float]
-    components: dict[str, float]
-    confusion: tuple[tuple[int, ...], ...]
 
     def __str__(self) -> str:
         best = "no classifier does better on the whole" if self.kind == "Bayes-optimal" else "the best classifier does no worse"
-        low, high = self.interval
-        parts = ", ".join(f"{name} {share:.3f}" for name, share in self.components.items())
-        return (
-            f"{self.name}: {self.kind} accuracy {self.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}, "
-            f"{self.textures} textures), {best}\n"
-            f"length scales named right: {parts}"
-        )
+        return f"{self.name}: {self.kind} {self.accuracy_text}, {best}\n{self.components_text}"
 
 
 def oracle(
@@ -154,22 +133,11 @@ def _classified(name: str, recipe: Recipe, get: Get, count: int, progress: bool)
         return label, classifier(image)
 
     confusion = np.zeros((recipe.n_classes, recipe.n_classes), np.int64)
-    right = np.zeros(len(recipe.components))
     with ThreadPoolExecutor(available_cores()) as threads, show_progress("classify", count, progress) as bar:
         for label, found in threads.map(classify, range(count)):
             confusion[label, found] += 1
-            right += np.equal(recipe.length_scales(label), recipe.length_scales(found))
             bar.add(1, recipe.texture_bytes)
-    hits = int(np.trace(confusion))
-    return Oracle(
-        name=name,
-        kind=classifier.kind,
-        textures=count,
-        accuracy=hits / count,
-        interval=wilson(hits, count),
-        components={component.name: float(share) for component, share in zip(recipe.components, right / count, strict=True)},
-        confusion=tuple(map(tuple, confusion.tolist())),
-    )
+    return Oracle(name=name, kind=classifier.kind, **classification(recipe, confusion))
 
 
 class _Classifier:
@@ -192,15 +160,6 @@ class _Classifier:
 
     def __call__(self, image: npt.NDArray[Any]) -> int:
         return int(np.argmin(self._logarithm + self._inverse @ self._theory.periodogram(image)[self._used]))
-
-
-def wilson(hits: int, count: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927)."""
-    z = float(special.ndtri((1 + confidence) / 2))
-    share, weight = hits / count, z**2 / count
-    middle = (share + weight / 2) / (1 + weight)
-    half = z * math.sqrt(share * (1 - share) / count + weight / (4 * count)) / (1 + weight)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def noise_for(recipe: Recipe, accuracy: float, *, textures: int = TEXTURES, progress: bool = True) -> tuple[float, Oracle]:

@@ -11,7 +11,8 @@ from scipy import stats
 
 from gptex import Component, GptexError, Recipe, generate
 from gptex.trust import noise_for, oracle
-from gptex.trust.oracle import _Classifier, wilson
+from gptex.trust.classification import wilson
+from gptex.trust.oracle import _Classifier
 
 
 def recipe(**changes):

@@ -11,9 +11,9 @@ from sklearn import metrics
 from torch.nn import functional
 
 from gptex import Component, Recipe, RecipeDataset
-from gptex.learn.evaluation import Tally, component_names, moved, score
 from gptex.learn.means import Mean
 from gptex.learn.ranks import Ranks
+from gptex.learn.scores import Tally, component_names, moved, score
 from gptex.store import progress as shown
 from gptex.store.progress import progress
 
