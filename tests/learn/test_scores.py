@@ -13,9 +13,10 @@ from torch.nn import functional
 from gptex import Component, Recipe, RecipeDataset
 from gptex.learn.means import Mean
 from gptex.learn.ranks import Ranks
-from gptex.learn.scores import Tally, component_names, moved, score
+from gptex.learn.scores import Tally, moved, score
 from gptex.store import progress as shown
 from gptex.store.progress import progress
+from gptex.trust.classification import component_names
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 SURE = 1e-4  # false alarms of each statistical check here, whose seeds are fixed
