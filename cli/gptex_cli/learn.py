@@ -110,7 +110,8 @@ def _regularizer(name: str | None, given: dict[str, str | None]) -> Regularizer:
 @add(MACHINE_OPTIONS[:2])
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw the confusion matrix: .png, .pdf or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def evaluate(run: Path, data: str, output: Path | None, as_json: bool, **options: Any) -> None:
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def evaluate(run: Path, data: str, output: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Test the net of the run in RUN on textures of a dataset folder, a recipe's file or a preset.
 
     \b
@@ -122,7 +123,7 @@ def evaluate(run: Path, data: str, output: Path | None, as_json: bool, **options
     from gptex.learn.runs import Run
     from gptex.pictures import save
 
-    score = evaluate(run, data, **options)
+    score = evaluate(run, data, progress=not quiet, **options)
     if output:
         _, trained = Run(run).read_config()
         save(plot_confusion(score, trained.classes, f"{data}, {options['part']}"), output, dpi=120)

@@ -16,6 +16,7 @@ from gptex.learn.ranks import Ranks, find_device
 from gptex.learn.runs import Data, Run
 from gptex.learn.scores import Score, finite, score
 from gptex.recipe import Recipe
+from gptex.store.progress import progress as show_progress
 
 
 def evaluate(
@@ -28,6 +29,7 @@ def evaluate(
     batch_size: int | None = None,
     device: str = "auto",
     workers: int = 0,
+    progress: bool = True,
 ) -> Score:
     """The score of a trained net on textures.
 
@@ -48,6 +50,8 @@ def evaluate(
     device : str
     workers : int
         DataLoader workers.
+    progress : bool
+        Show how far it is.
 
     Raises
     ------
@@ -69,5 +73,5 @@ def evaluate(
     load_weights(own, folder.load(f"{checkpoint}.pt")["model"])
     ranks = Ranks(0, 1, find_device(device))
     batches = all_batches(dataset, config.replace(batch_size=batch_size or config.batch_size), ranks, workers)
-    with precision(config, ranks):
-        return finite(score(own.to(ranks.device), batches, dataset.contents, ranks))
+    with precision(config, ranks), show_progress("test", len(dataset), progress) as bar:
+        return finite(score(own.to(ranks.device), batches, dataset.contents, ranks, bar))

@@ -89,10 +89,10 @@ class Trainer:
                 noted = time.monotonic()
         return tally.score(ranks)
 
-    def score(self, batches: Batches) -> Score:
+    def score(self, batches: Batches, bar: Progress | None = None) -> Score:
         """The score of the net as it is, in evaluation mode."""
         with precision(self.config, self.ranks):
-            return score(self.net, batches, self.contents, self.ranks)
+            return score(self.net, batches, self.contents, self.ranks, bar)
 
     def state(self) -> dict[str, Any]:
         """What going on needs."""

@@ -191,9 +191,16 @@ class Run:
     def save(self, state: State, tensors: Mapping[str, Any]) -> None:
         """Write the metrics and `last.pt`; and `best.pt`, if the last epoch was the best one."""
         write_text(self.folder / METRICS, csv_text(state.history))
-        _write(self.folder / LAST, {"epoch": state.epoch, "history": state.history, **tensors})
+        origin = self._origin()
+        _write(self.folder / LAST, {**origin, "epoch": state.epoch, "history": state.history, **tensors})
         if state.best is state.history[-1]:
-            _write(self.folder / BEST, {"epoch": state.epoch, "model": tensors["model"]})
+            _write(self.folder / BEST, {**origin, "epoch": state.epoch, "model": tensors["model"]})
+
+    def _origin(self) -> dict[str, Any]:
+        """What a checkpoint is of; a longer run may have more epochs."""
+        record = read_json(self.folder / CONFIG)
+        config = {key: value for key, value in record["config"].items() if key != "epochs"}
+        return {"config": config, "data": record["data"]}
 
     def load(self, name: str = LAST) -> dict[str, Any]:
         """What a checkpoint holds, on the CPU."""
@@ -210,9 +217,11 @@ class Run:
         except UNREADABLE as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise GptexError(f"{path} is no checkpoint, or damaged: {reason}") from None
-        needed = {"epoch", "model"} | ({"history", "optimizer", "scaler"} if name == LAST else set())
+        needed = {"config", "data", "epoch", "model"} | ({"history", "optimizer", "scaler"} if name == LAST else set())
         if not (isinstance(found, dict) and needed <= set(found)):
             raise GptexError(f"{path} is no checkpoint that a run has written under this name")
+        if any(found[key] != value for key, value in self._origin().items()):
+            raise GptexError(f"{path} is of another run than {CONFIG} beside it says: it has other settings or other textures")
         return found
 
     def load_best(self, state: State) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from gptex.errors import GptexError
 from gptex.learn.ranks import Ranks
+from gptex.store.progress import Progress
 from gptex.store.source import Contents
 from gptex.trust.classification import Classification, classification
 
@@ -69,13 +70,17 @@ def moved(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Ite
 
 
 @torch.no_grad()
-def score(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], contents: Contents, ranks: Ranks) -> Score:
+def score(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], contents: Contents, ranks: Ranks, bar: Progress | None = None
+) -> Score:
     """The model's score over batches of images and labels. It is left in evaluation mode."""
     model.eval()
     tally = Tally(contents, ranks.device)
     for images, labels in moved(batches, ranks.device):
         logits = model(images).float()
         tally.add(logits, labels, functional.cross_entropy(logits, labels))
+        if bar:
+            bar.add(len(labels) * ranks.world_size, images.nbytes * ranks.world_size)
     return tally.score(ranks)
 
 

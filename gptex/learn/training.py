@@ -174,7 +174,7 @@ def train(
         trainer, run = Trainer(learner, made, contents, ranks, compile), Run(out)
         with ranks.held_by_first(lambda: _begun(run, made, data, resume, tensorboard)) as board:
             state = _epochs(trainer, run, parts, workers, memory, board, progress and ranks.first)
-            result = _tested(trainer, run, state, parts, workers)
+            result = _tested(trainer, run, state, parts, workers, progress and ranks.first)
             if ranks.first:
                 if reference:
                     found, why = reference_of(source, progress)
@@ -252,17 +252,22 @@ def _epochs(
     return state
 
 
-def _tested(trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[Item]], workers: int) -> Result:
+def _tested(trainer: Trainer, run: Run, state: State, parts: dict[str, Dataset[Item]], workers: int, progress: bool) -> Result:
     """The scores on the test data."""
     last = best = None
     if "test" in parts:
         test = all_batches(parts["test"], trainer.config, trainer.ranks, workers)
-        last = finite(trainer.score(test))
+
+        def tested() -> Score:
+            with show_progress("test", len(parts["test"]), progress) as bar:  # type: ignore[arg-type]
+                return finite(trainer.score(test, bar))
+
+        last = tested()
         if state.best is state.history[-1]:
             best = last
         elif state.best:
             load_weights(trainer.net, run.load_best(state)["model"])
-            best = finite(trainer.score(test))
+            best = tested()
             load_weights(trainer.net, run.load()["model"])
     return Result(
         folder=run.folder,

@@ -139,7 +139,9 @@ def theory_of(manifest: Manifest, against: Recipe | str | Path | None) -> Recipe
     if against is None and contents.name in presets():
         against = preset(contents.name)
     if against is None:
-        raise GptexError(f"{contents.name!r} has no recipe: say what its textures should be (--against RECIPE)")
+        raise GptexError(
+            f"{contents.name!r} has no recipe: say what its textures should be (--against RECIPE of gptex verify and reference)"
+        )
     recipe = against if isinstance(against, Recipe) else find_recipe(against)
     scales = [[each.length_scales(label) for label in range(each.n_classes)] for each in (recipe, contents)]
     if recipe.shape != contents.shape or scales[0] != scales[1]:

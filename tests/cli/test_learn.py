@@ -37,7 +37,8 @@ def test_the_report_says_what_the_files_hold(trained):
     assert f"accuracy {result['last']['accuracy']:.3f}" in last
     assert f"({result['best_epoch']}): accuracy {result['best']['accuracy']:.3f}" in best
     assert f"accuracy {result['reference']['accuracy']:.3f}" in reference[0]
-    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("classify: ")
+    assert [line.split(",")[0] for line in done.stderr.splitlines() if line.startswith("test: ")] == ["test: 2/2 textures"] * 2
     assert (run / "curves.png").exists()
     assert (run / "confusion.png").exists()
 
@@ -65,9 +66,13 @@ def test_quiet_says_nothing_and_nothing_is_made_that_was_not_asked_for(gptex, or
     assert (result["reference"], result["no_reference"]) == (None, "not asked for")
 
 
-def test_evaluate_gives_the_numbers_of_the_run_and_a_picture(done, trained, original, tmp_path):
+def test_evaluate_gives_the_numbers_of_the_run_and_a_picture(gptex, trained, original, tmp_path):
     run, _ = trained
-    said = json.loads(done("evaluate", run, original, "--part", "test", "--device", "cpu", "--json", "-o", "confusion.png"))
+    words = ["evaluate", run, original, "--part", "test", "--device", "cpu", "--json", "-o", "confusion.png"]
+    quiet, loud = gptex(*words, "--quiet"), gptex(*words)
+    assert (quiet.returncode, quiet.stderr, quiet.stdout) == (0, "", loud.stdout)
+    assert loud.stderr.startswith("test: 2/2 textures")
+    said = json.loads(quiet.stdout)
     last = metrics(run)[-1]  # the run's validation data are all of the split
     assert said["textures"] == 2
     assert said["accuracy"] == float(last["val_accuracy"])

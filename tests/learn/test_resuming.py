@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from gptex import GptexError
-from gptex.learn import train
+from gptex.learn import evaluate, train
 
 COMMAND = Path(sys.executable).with_name("gptex")
 LONG = {"epochs": 16, "channels": 32, "regularizer": "backdrop:coarse=0.5"}
@@ -299,10 +299,26 @@ def test_best_weights_of_another_epoch_or_none_are_not_passed_off_as_the_best(ea
     assert (run / "result.json").read_bytes() == result
 
 
+@pytest.mark.parametrize("name", ["last.pt", "best.pt"])
+@pytest.mark.parametrize("other", [{"seed": 1}, {"train": "train:8"}, {"lr": 0.02}], ids=["seed", "textures", "rate"])
+def test_a_checkpoint_of_another_run_is_refused_though_it_would_fit(other, name, easy_folder, fit, tmp_path):
+    fit(easy_folder, tmp_path / "other", epochs=2, **other)
+    fit(easy_folder, epochs=2)
+    foreign = (tmp_path / "other" / name).read_bytes()
+    (tmp_path / "run" / name).write_bytes(foreign)
+    if name == "last.pt":  # best.pt is written anew if the last epoch is the best one
+        with pytest.raises(GptexError, match=f"{name} is of another run"):
+            fit(easy_folder, epochs=3, resume=True)
+    with pytest.raises(GptexError, match=f"{name} is of another run"):
+        evaluate(tmp_path / "run", easy_folder, "val", checkpoint=name.removesuffix(".pt"), device="cpu", progress=False)
+    assert (tmp_path / "run" / name).read_bytes() == foreign
+
+
 @pytest.mark.parametrize(
     "change",
     [
         pytest.param({"model": {}}, id="no weights"),
+        pytest.param({"config": "x"}, id="config that is text"),
         pytest.param({"history": []}, id="no history"),
         pytest.param({"history": "x"}, id="history that is text"),
         pytest.param({"epoch": "y"}, id="epoch that is text"),
