@@ -1,26 +1,34 @@
-"""An epoch of `gptex train` beside one of a bare torch loop, with the same net and the same textures in memory."""
+"""An epoch of the trainer beside one of a bare torch loop, with the same net and the same textures in memory."""
 
 from __future__ import annotations
 
+import os
+import resource
+import subprocess
+import sys
 from copy import deepcopy
+from functools import partial
+from statistics import median
 
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.timing import in_turn, table
-from gptex.learn import Config, RecipeDataset
-from gptex.learn.datasets import Kept
+from benchmarks.timing import in_turn, seconds, table
+from gptex.learn import Config, RecipeDataset, Regularizer, keep_memory
+from gptex.learn.datasets import Item, Kept
 from gptex.learn.loop import Trainer, train_batches
 from gptex.learn.models import classifier
 from gptex.learn.ranks import Ranks
 from gptex.store.progress import progress
+from gptex.store.workers import ONE_THREAD
 
-TEXTURES, ROUNDS = 40, 15
+TEXTURES, ROUNDS, STEPS = 40, 15, 8
+KEPT = ("as glibc does", "keep_memory()")
 
 
-def bare(net: nn.Module, textures: Kept, batch_size: int) -> None:
+def bare(net: nn.Module, textures: Dataset[Item], batch_size: int) -> None:
     """One epoch, with nothing counted."""
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     net.train()
@@ -32,6 +40,8 @@ def bare(net: nn.Module, textures: Kept, batch_size: int) -> None:
 
 
 def main() -> None:
+    """Print the tables. Both loops keep their memory; else page faults, now these, now those, are what is measured."""
+    keep_memory()
     recipe = RecipeDataset("golkar-cranmer-2018", length=TEXTURES)
     textures, ranks = Kept(recipe), Ranks(0, 1, torch.device("cpu"))
     for model in ("tiny", "small", "paper"):
@@ -48,3 +58,27 @@ def main() -> None:
             times = in_turn(calls, 3 if model == "paper" else ROUNDS)
         print(f"{model}, {TEXTURES} textures of 1024 x 1024")
         table(times, "bare loop")
+    for model in ("small", "paper"):
+        print(f"{model}, a step of five such images, in processes of their own")
+        found = [(step(model, kept=False), step(model, kept=True)) for _ in range(3)]
+        times, peaks = ({name: median(run[at][what] for run in found) for at, name in enumerate(KEPT)} for what in (0, 1))
+        table(times, KEPT[0])
+        print(f"peak of memory {peaks[KEPT[1]] / peaks[KEPT[0]]:.2f} x")
+
+
+def step(model: str, kept: bool) -> tuple[float, float]:
+    """Seconds of a step, and the peak of memory, in a new process with one thread."""
+    command = [sys.executable, "-c", f"from benchmarks.training import steps; steps({model!r}, {kept})"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **ONE_THREAD})
+    time, peak = map(float, done.stdout.split())
+    return time, peak
+
+
+def steps(model: str, kept: bool) -> None:
+    """Print the median time of a step and the peak of memory of this process."""
+    if kept:
+        keep_memory()
+    net = classifier(model, 4, regularizer=Regularizer.parse("backdrop:fine=0.5,coarse=0.8"))
+    textures = [(image, number % 4) for number, image in enumerate(torch.randn(5, 1, 1024, 1024))]
+    times = [seconds(partial(bare, net, textures, 5)) for _ in range(STEPS)]
+    print(median(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

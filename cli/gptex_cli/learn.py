@@ -81,8 +81,9 @@ def train(data: str, out: Path, quiet: bool, **options: Any) -> None:
     given = {method: options.pop(method) for method in METHODS[1:]}
     chosen = _regularizer(options.pop("regularizer"), given)
 
-    from gptex.learn import train
+    from gptex.learn import keep_memory, train
 
+    keep_memory()
     result = train(data, out, regularizer=chosen, progress=not quiet, **options)
     if not quiet and os.environ.get("RANK", "0") == "0":
         click.echo(str(result))
@@ -118,11 +119,12 @@ def evaluate(run: Path, data: str, output: Path | None, as_json: bool, quiet: bo
     Example:
       gptex evaluate run textures --part val --checkpoint best
     """
-    from gptex.learn import evaluate
+    from gptex.learn import evaluate, keep_memory
     from gptex.learn.figures import plot_confusion
     from gptex.learn.runs import Run
     from gptex.pictures import save
 
+    keep_memory()
     score = evaluate(run, data, progress=not quiet, **options)
     if output:
         _, trained = Run(run).read_config()

@@ -15,6 +15,7 @@ from gptex.learn.device import DeviceBatch, DeviceTextures
 from gptex.learn.evaluation import evaluate
 from gptex.learn.gradients import plot_gradient_reach
 from gptex.learn.losses import auc_loss, soft_f_beta_loss
+from gptex.learn.memory import keep_memory
 from gptex.learn.parts import split
 from gptex.learn.regularizers import Regularizer
 from gptex.learn.scores import Score
@@ -40,6 +41,7 @@ __all__ = [
     "backdrop",
     "compare",
     "evaluate",
+    "keep_memory",
     "mask_gradient",
     "open",
     "plot_gradient_reach",

@@ -16,6 +16,7 @@ from gptex.errors import GptexError
 from gptex.learn.config import Config
 from gptex.learn.figures import plot_comparison
 from gptex.learn.means import Mean
+from gptex.learn.memory import keep_memory
 from gptex.learn.models import net_of, smallest_side
 from gptex.learn.parts import contents_of, training_parts
 from gptex.learn.ranks import find_device
@@ -339,6 +340,7 @@ def _run_all(
 
 
 def _run(source: Recipe | str | Path, path: Path, config: Config, **machine: Any) -> None:
+    keep_memory()
     train(source, path, config, **machine, resume=True, plots=False, reference=False, progress=False)
 
 
