@@ -10,7 +10,7 @@ demo: .venv/ready
 	$(BIN)/gptex preview $(DATASET) -o demo/preview.png
 
 test: lint
-	$(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 lint: .venv/ready
 	$(BIN)/ruff check .

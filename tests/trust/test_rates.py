@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-DATASETS = 250  # of each recipe
+DATASETS = 125  # of each recipe
 FALSE_ALARM = 0.05  # so that there are some to count
 LEVEL = 1e-4  # at which the tests of this module may fail by chance; the seeds are fixed
 
@@ -32,7 +32,7 @@ def case(component, recipe):
 
 
 @pytest.mark.slow
-def test_of_a_thousand_right_datasets_as_many_fail_as_stated(case, examine):
+def test_of_five_hundred_right_datasets_as_many_fail_as_stated(case, examine):
     """Not more, and not so few that the statement would be empty: Bonferroni's bound is nearly reached."""
     found = []
     for name in CASES:
@@ -42,10 +42,10 @@ def test_of_a_thousand_right_datasets_as_many_fail_as_stated(case, examine):
         assert values.min() > LEVEL / DATASETS, name
         found.append(values)
     values = np.concatenate(found)
-    assert len(values) == 1000
-    assert (values < FALSE_ALARM).sum() <= scipy.stats.binom(1000, FALSE_ALARM).isf(LEVEL)
-    assert (values < FALSE_ALARM).sum() >= scipy.stats.binom(1000, FALSE_ALARM / 3).isf(1 - LEVEL)
-    assert (values < 1e-3).sum() <= scipy.stats.binom(1000, 1e-3).isf(LEVEL)
+    assert len(values) == 500
+    assert (values < FALSE_ALARM).sum() <= scipy.stats.binom(500, FALSE_ALARM).isf(LEVEL)
+    assert (values < FALSE_ALARM).sum() >= scipy.stats.binom(500, FALSE_ALARM / 3).isf(1 - LEVEL)
+    assert (values < 1e-3).sum() <= scipy.stats.binom(500, 1e-3).isf(LEVEL)
 
 
 @pytest.mark.slow
