@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from gptex.learn.means import Mean
 from gptex.pictures import new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from gptex.learn.comparison import Arm
@@ -21,7 +23,11 @@ COLOURS = {"train": "#4477aa", "val": "#ee6677"}
 
 
 def plot_curves(
-    history: Sequence[dict[str, float]], chance: float, best_epoch: int | None = None, test: Score | None = None
+    history: Sequence[dict[str, float]],
+    chance: float,
+    best_epoch: int | None = None,
+    test: Score | None = None,
+    reference: float | None = None,
 ) -> Figure:
     """Loss and accuracy by epoch, of training and validation data; the accuracy on the test data at the end, with its interval.
 
@@ -34,9 +40,11 @@ def plot_curves(
     best_epoch : int, optional
         To be marked.
     test : Score, optional
+    reference : float, optional
+        The accuracy of the best classifier.
     """
     figure = new_figure(9, 3.4)
-    from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
@@ -52,18 +60,21 @@ def plot_curves(
         right.errorbar([epochs[-1]], [test.accuracy], reach, fmt="o", color="black", ms=4, capsize=3, label="test, last epoch")
         left.plot([epochs[-1]], [test.loss], "o", color="black", ms=4, label="test, last epoch")
     right.axhline(chance, color="gray", linestyle=":", label="guessing")
+    if reference is not None:
+        right.axhline(reference, color="black", linestyle="--", linewidth=0.8, label="best classifier")
     right.set_ylim(0, 1.03)
     for axes, what in ((left, "loss (nats)"), (right, "accuracy")):
         if best_epoch:
             axes.axvline(best_epoch, color="gray", linewidth=0.8, linestyle="--", label=f"best epoch, {best_epoch}")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("epoch")
+        _of_epochs(axes, len(history))
         axes.set_ylabel(what)
     losses = [value for row in history for name, value in row.items() if name.endswith("_loss")]
     if min(losses) > 0:  # which it is not where there is one class
         left.set_yscale("log")
+        decades = math.log10(max(losses) / min(losses))
+        left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
         left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # numbers, not powers
-        left.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+        left.yaxis.set_minor_formatter(NullFormatter())
     right.legend(fontsize=8)
     return figure
 
@@ -121,23 +132,30 @@ def plot_comparison(arms: Sequence[Arm], reference: Oracle | None) -> Figure:
                 axes.plot([where] * len(numbers), numbers, ".", color=f"C{place}", alpha=0.35, ms=5)
                 style = {"fmt": "o", "color": f"C{place}", "markerfacecolor": face, "capsize": 3}
                 axes.errorbar([where], [mean.value], [mean.half if len(numbers) > 1 else 0], **style)
+        axes.set_xlim(-0.6, len(arms) - 0.4)
         axes.set_xticks(range(len(arms)), [arm.regularizer.method for arm in arms], rotation=30, ha="right", fontsize=8)
         named = {"accuracy": "test accuracy", "loss": "test loss (nats)"}
         axes.set_title(named.get(what, f"test accuracy, {what}"), fontsize=9)
-        if what == "loss":
-            axes.set_ylim(bottom=0)
-        else:
-            low, high = axes.get_ylim()
-            axes.set_ylim(max(low, 0), min(high, 1.02))
-            if reference and what in (known := {"accuracy": reference.accuracy, **reference.components}):
-                axes.axhline(known[what], color="black", linestyle="--", linewidth=0.8, label="best classifier")
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 0), high if what == "loss" else min(high, 1.03))
+        if reference and what in (known := {"accuracy": reference.accuracy, **reference.components}):
+            axes.axhline(known[what], color="black", linestyle="--", linewidth=0.8, label="best classifier")
     for face, end in (("white", "last epoch"), ("gray", "best epoch on validation data")):
-        shown[-1].plot([], [], "o", color="gray", markerfacecolor=face, label=end)
-    shown[-1].legend(fontsize=7)
+        shown[0].plot([], [], "o", color="gray", markerfacecolor=face, label=end)
+    figure.legend(handles=shown[0].get_legend_handles_labels()[0], loc="outside lower left", ncols=3, fontsize=7)
     for place, arm in enumerate(arms):
         mean_curve = np.mean([[row["val_accuracy"] for row in history] for history in arm.histories], axis=0)
         curves.plot([row["epoch"] for row in arm.histories[0]], mean_curve, color=f"C{place}", label=arm.regularizer.method)
     curves.set_title("validation accuracy, mean of seeds", fontsize=9)
-    curves.set_xlabel("epoch")
+    _of_epochs(curves, len(arms[0].histories[0]))
     curves.legend(fontsize=7)
     return figure
+
+
+def _of_epochs(axes: Axes, epochs: int) -> None:
+    """Make the axis one of whole epochs, from 1 on."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    axes.set_xlim(1 - 0.03 * epochs, epochs + 0.03 * epochs)

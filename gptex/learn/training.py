@@ -27,6 +27,7 @@ from gptex.learn.scores import Score, finite
 from gptex.pictures import new_figure
 from gptex.recipe import Recipe
 from gptex.store.files import replacing
+from gptex.store.progress import counted
 from gptex.store.progress import progress as show_progress
 from gptex.store.source import Contents
 from gptex.trust.oracle import Oracle, oracle
@@ -78,7 +79,7 @@ class Result:
     def __str__(self) -> str:
         epochs = len(self.history)
         train = ", ".join(f"{name} {self.history[-1][f'train_{name}']:.4f}" for name in ("loss", "accuracy"))
-        lines = [f"{self.folder}: {self.parameters} parameters, {epochs} epochs, training {train}"]
+        lines = [f"{self.folder}: {self.parameters} parameters, {counted(epochs, 'epoch')}, training {train}"]
         if self.last:
             lines.append(f"test, last epoch: {self.last}")
         if self.best:
@@ -246,7 +247,7 @@ def _epochs(
             if board:
                 for name, value in row.items():
                     board.add_scalar(name.replace("_", "/", 1), value, number + 1)
-            told = ", ".join(f"{name} {each.loss:.3f} {each.accuracy:.3f}" for name, each in scores.items())
+            told = ", ".join(f"{name} loss {each.loss:.3f}, accuracy {each.accuracy:.3f}" for name, each in scores.items())
             bar.note(f"epoch {number + 1}: {told}")
     ranks.wait()
     return state
@@ -291,7 +292,8 @@ def reference_of(source: Recipe | str | Path, progress: bool) -> tuple[Oracle | 
 
 def _draw(result: Result, contents: Contents) -> None:
     """The pictures of a run."""
-    figures = {CURVES: plot_curves(result.history, 1 / contents.n_classes, result.best_epoch, result.last)}
+    reference = result.reference.accuracy if result.reference else None
+    figures = {CURVES: plot_curves(result.history, 1 / contents.n_classes, result.best_epoch, result.last, reference)}
     if result.last:
         figures[CONFUSION] = plot_confusion(result.last, contents.classes, "test data, last epoch")
     for name, figure in figures.items():
