@@ -76,7 +76,7 @@ def train(data: str, out: Path, quiet: bool, **options: Any) -> None:
     Examples:
       gptex train textures --out run --val 0.2
       gptex train golkar-cranmer-2018 --out run --backdrop fine=0.3,coarse=0.95 --val val:100 --test test:400
-      torchrun --nproc-per-node 2 --no-python gptex train textures --out run
+      torchrun --nproc-per-node 2 --no-python gptex train textures --out run --batch-size 8
     """
     given = {method: options.pop(method) for method in METHODS[1:]}
     chosen = _regularizer(options.pop("regularizer"), given)
@@ -105,7 +105,7 @@ def _regularizer(name: str | None, given: dict[str, str | None]) -> Regularizer:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("data", metavar="PATH|RECIPE")
-@click.option("--part", default="test", show_default=True, help="A split, or its first so many: test:400.")
+@click.option("--part", help="A split, or its first so many: test:400.  [default: what the run was tested on]")
 @click.option("--checkpoint", type=click.Choice(["last", "best"]), default="last", show_default=True, help="Of which epoch.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="[default: that of the training]")
 @add(MACHINE_OPTIONS[:2])
@@ -128,7 +128,13 @@ def evaluate(run: Path, data: str, output: Path | None, as_json: bool, quiet: bo
     score = evaluate(run, data, progress=not quiet, **options)
     if output:
         _, trained = Run(run).read_config()
-        save(plot_confusion(score, trained.classes, f"{data}, {options['part']}"), output, dpi=120)
+        save(
+            plot_confusion(
+                score, trained.classes, f"{run}, {options['checkpoint']} epoch; {data}, {options['part'] or 'test data'}"
+            ),
+            output,
+            dpi=120,
+        )
     click.echo(json.dumps(asdict(score), indent=1, ensure_ascii=False) if as_json else str(score))
 
 

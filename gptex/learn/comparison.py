@@ -77,6 +77,10 @@ class Comparison:
     Attributes
     ----------
     folder : Path
+    name : str
+        Of the dataset.
+    config : Config
+        Of all runs, but for the seed, the regularizer, and the learning rate of a search.
     arms : list of Arm
         One a method, in the order asked for.
     reference : Oracle or None
@@ -86,6 +90,8 @@ class Comparison:
     """
 
     folder: Path
+    name: str
+    config: Config
     arms: list[Arm]
     reference: Oracle | None
     no_reference: str
@@ -114,8 +120,12 @@ class Comparison:
         return rows
 
     def __str__(self) -> str:
-        count = len(self.arms[0].results)
-        lines = [f"Test data, mean {'' if count == 1 else 'and 95 % interval '}over {counted(count, 'seed')}."]
+        results = self.arms[0].results
+        lines = [
+            f"{self.name}: model {self.config.model}, {counted(self.config.epochs, 'epoch')}",
+            f"Test data, {counted(results[0]['last']['textures'], 'texture')}: "
+            f"mean {'' if len(results) == 1 else 'and 95 % interval '}over {counted(len(results), 'seed')}",
+        ]
         for end, heading in ENDS.items():
             lines += ["", f"{heading}:", "", *_markdown(self.rows(end))]
         return "\n".join([*lines, "", f"reference: {self.reference or self.no_reference}"])
@@ -208,7 +218,7 @@ def compare(
             names = ", ".join(f"{path.parent.name} {path.name}" for path in sorted(diverged))
             raise DivergedError(f"the loss of {names} is not finite in the end: compare without the method, or with a --warmup")
         arms = [_arm(folder, plan, seeds) for plan in plans]
-        found = Comparison(folder, arms, *reference_of(source, progress))
+        found = Comparison(folder, data.name, made, arms, *reference_of(source, progress))
         _write(found)
         return found
 
@@ -225,11 +235,15 @@ def _data(
             raise GptexError(f"the method {name} stands twice")
     if config.model == "custom":
         raise GptexError("methods are compared on the nets of gptex: their layers are at places of these")
+    if redraw and not isinstance(source, Recipe) and Path(source).is_dir():
+        raise GptexError(f"{source} is a folder, which has no other training textures to draw (--redraw): give a recipe")
     parts = training_parts(source, _train_part(config, 0, redraw), config.val, config.test)
     for name, option in (("val", "validation"), ("test", "test")):
         if name not in parts:
             raise GptexError(f"a comparison needs {option} data: name a split or a share for them (--{name})")
     data = Data.of(contents_of(parts["train"]), parts)
+    if search and "crop" in names and _least_share(config, data) >= 1:
+        raise GptexError(f"the model {config.model} sees all of such small images: there are no crops to try, leave crop out")
     for regularizer in [Regularizer()] if search else methods:  # a search tries parameters that can be
         plan = config.replace(regularizer=regularizer)
         check_possible(net_of(plan, len(data.classes)), plan, data)
@@ -265,8 +279,7 @@ def _trials(config: Config, count: int, data: Data) -> list[Config]:
 
     ranges = dict(RANGES[config.regularizer.method])
     if "share" in ranges:
-        least = smallest_side(net_of(config, len(data.classes))) / min(data.shape)
-        ranges["share"] = max(ranges["share"][0], least), ranges["share"][1]
+        ranges["share"] = max(ranges["share"][0], _least_share(config, data)), ranges["share"][1]
     points = qmc.Halton(1 + len(ranges), scramble=False)
     points.fast_forward(1)  # the first is the corner of all ranges
     trials = []
@@ -285,6 +298,11 @@ def _trials(config: Config, count: int, data: Data) -> list[Config]:
             )
         )
     return trials
+
+
+def _least_share(config: Config, data: Data) -> float:
+    """The share of an image's side that the net needs."""
+    return smallest_side(net_of(config, len(data.classes))) / min(data.shape)
 
 
 def _best(folder: Path, trials: Mapping[Path, Config], plan: Config) -> Config:
@@ -325,12 +343,13 @@ def _run_all(
     try:
         with show_progress(what, sum(textures.values()), progress) as bar:
             futures = {pool.submit(_run, source, path, config, **machine): path for path, config in missing.items()}
-            for future in as_completed(futures):
+            for number, future in enumerate(as_completed(futures), 1):
                 path = futures[future]
                 try:
                     future.result()
                 except DivergedError:
                     diverged.append(path)
+                bar.note(f"{number} of {counted(len(futures), 'run')}, the last one {path.parent.name} {path.name}")
                 bar.add(textures[path], textures[path] * size)
     except BaseException:
         pool.kill()  # what they have done is on disk

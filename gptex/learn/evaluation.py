@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from torch import nn
+from torch.utils.data import Dataset
 
 from gptex.errors import GptexError
-from gptex.learn.datasets import open
+from gptex.learn.config import Config
+from gptex.learn.datasets import Item, open
 from gptex.learn.loop import all_batches, load_weights, precision
 from gptex.learn.models import check_shape, net_of
-from gptex.learn.parts import check_part
+from gptex.learn.parts import check_part, contents_of, share_of, training_parts
 from gptex.learn.ranks import Ranks, find_device
 from gptex.learn.runs import Data, Run
 from gptex.learn.scores import Score, finite, score
@@ -22,7 +24,7 @@ from gptex.store.progress import progress as show_progress
 def evaluate(
     run: str | Path,
     source: Recipe | str | Path,
-    part: str = "test",
+    part: str | None = None,
     *,
     checkpoint: Literal["last", "best"] = "last",
     net: nn.Module | None = None,
@@ -39,8 +41,9 @@ def evaluate(
         The folder of a run.
     source : Recipe, str or path
         Of the textures: a dataset's folder, or a recipe, its file or a preset's name. Their size may be another one.
-    part : str
-        A split, or the first so many textures of it: ``"test:400"``.
+    part : str, optional
+        A split, or the first so many textures of it: ``"test:400"``. By default what the run was tested on, be it a share of
+        the training textures, or else the split test.
     checkpoint : {"last", "best"}
         The weights after the last epoch, or of the best epoch on validation data.
     net : nn.Module, optional
@@ -60,18 +63,28 @@ def evaluate(
     """
     folder = Run(run)
     config, data = folder.read_config()
-    name, _, count = check_part(part).partition(":")
-    dataset = open(source, name, length=int(count) if count else None)
-    if Data.of(dataset.contents, {}).class_scales != data.class_scales:
+    dataset = _part_of(source, config, part)
+    contents = contents_of(dataset)
+    if Data.of(contents, {}).class_scales != data.class_scales:
         raise GptexError(
-            f"{run} was trained on the classes {', '.join(data.classes)}, not on {', '.join(dataset.classes)} of {source}"
+            f"{run} was trained on the classes {', '.join(data.classes)}, not on {', '.join(contents.classes)} of {source}"
         )
-    if not len(dataset):
-        raise GptexError(f"there are no textures in {part} of {source}")
     own = net_of(config, len(data.classes), net)
-    check_shape(own, config, dataset.shape)
+    count = len(dataset)  # type: ignore[arg-type]
+    if not count:
+        raise GptexError(f"there are no textures in {part or 'the test data'} of {source}")
+    check_shape(own, config, contents.shape)
     load_weights(own, folder.load(f"{checkpoint}.pt")["model"])
     ranks = Ranks(0, 1, find_device(device))
     batches = all_batches(dataset, config.replace(batch_size=batch_size or config.batch_size), ranks, workers)
-    with precision(config, ranks), show_progress("test", len(dataset), progress) as bar:
-        return finite(score(own.to(ranks.device), batches, dataset.contents, ranks, bar))
+    with precision(config, ranks), show_progress("test", count, progress) as bar:
+        return finite(score(own.to(ranks.device), batches, contents, ranks, bar))
+
+
+def _part_of(source: Recipe | str | Path, config: Config, part: str | None) -> Dataset[Item]:
+    """The textures that are asked for, or those that the config says."""
+    named = part or config.test or "test"
+    if part is None and share_of(named):
+        return training_parts(source, config.train, config.val, config.test)["test"]
+    name, _, count = check_part(named).partition(":")
+    return open(source, name, length=int(count) if count else None)

@@ -177,5 +177,5 @@ def check_shape(net: nn.Module, config: Config, shape: tuple[int, ...], share: f
     if min(seen) < side:
         raise GptexError(
             f"the model {config.model} needs {side} pixels a side and would see {' × '.join(map(str, seen))}: use larger "
-            f"{'images' if share == 1 else 'crops'} or another model (--model)"
+            f"{'images' if share == 1 else 'crops (--crop share=S), larger images, another method'} or another model (--model)"
         )

@@ -104,7 +104,7 @@ def training_parts(
     parts |= {name: _first_of(source, text) for name, text in others.items()}
     for name, part in parts.items():
         if not len(part):  # type: ignore[arg-type]
-            raise GptexError(f"there are no textures for {name}, of the {len(whole)} that {train} has: ask for more")
+            raise GptexError(f"there are no textures for {name}: {train} has {len(whole)} in all")
     return parts
 
 
@@ -117,8 +117,10 @@ def check_part(text: str) -> str:
     """`text`, if it names a split, the first so many textures of one, or a share; else GptexError."""
     if share_of(text) is None:
         match = COUNTED.fullmatch(text)
-        if not match:
-            raise GptexError(f"{text!r} is no split such as train, part of one such as train:100, or share such as 0.2")
+        if not match or "." in text:
+            raise GptexError(
+                f"{text!r} is no split such as train, part of one such as train:100, or share between 0 and 1 such as 0.2"
+            )
         check_split(match[1])
     return text
 

@@ -93,10 +93,10 @@ def find_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name.partition(":")[0] not in DEVICES:
+        raise GptexError(f"there is no device {name!r} to train on: there are auto, {', '.join(DEVICES)}")
     try:
         device = torch.device(name)
-        if device.type not in DEVICES:
-            raise GptexError(f"gptex does not train on a device {name!r}: there are auto, {', '.join(DEVICES)}")
         mine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         if device.type == "cuda" and torch.cuda.is_available() and torch.cuda.device_count() < mine:
             raise GptexError(

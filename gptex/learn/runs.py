@@ -167,11 +167,13 @@ class Run:
             new["epochs"] = old["epochs"]  # the epochs so far are those of a longer run
         for key in old:
             if old[key] != new[key]:
-                values = f"{key} {getattr(before, key)}, not {getattr(config, key)}"
-                raise GptexError(f"{self.folder} was begun with {values}: use the same, or another folder")
+                was, now = ("the default" if value is None else value for value in (getattr(before, key), getattr(config, key)))
+                raise GptexError(f"{self.folder} was begun with {key} {was}, not {now}: use the same, or another folder")
         if (learned.sha256, learned.textures) != (data.sha256, data.textures):
+            counts = ", ".join(f"{name} {count}" for name, count in learned.textures.items())
+            other = "" if learned.sha256 == data.sha256 else ", of another recipe or seed"
             raise GptexError(
-                f"{self.folder} was begun with other textures, {learned.name!r}, {learned.textures}: use another folder"
+                f"{self.folder} was begun with other textures, {learned.name!r} ({counts}){other}: use another folder"
             )
 
     def read_config(self) -> tuple[Config, Data]:

@@ -197,7 +197,9 @@ def _begun(run: Run, config: Config, data: Data, resume: bool, tensorboard: bool
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise MissingExtraError("TensorBoard's files need tensorboard, which the extra gptex[tensorboard] brings") from None
+        raise MissingExtraError(
+            "TensorBoard's files need tensorboard, which the extra gptex[tensorboard] brings: pip install tensorboard"
+        ) from None
     with run.begun(config, data, resume), SummaryWriter(run.folder / "tensorboard") as writer:
         yield writer
 

@@ -79,4 +79,4 @@ def wilson(hits: int, count: int, confidence: float = CONFIDENCE) -> tuple[float
     share, weight = hits / count, z**2 / count
     middle = (share + weight / 2) / (1 + weight)
     half = z * math.sqrt(share * (1 - share) / count + weight / (4 * count)) / (1 + weight)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    return (middle - half if hits > 0 else 0.0), (middle + half if hits < count else 1.0)  # but for rounding

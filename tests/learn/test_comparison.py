@@ -334,6 +334,7 @@ def test_redraw_trains_each_seed_on_other_textures(easy, tmp_path):
         ({}, {"methods": ["none", "crop:share=0.9"]}, "needs 64 pixels a side and would see 58 × 58: use larger crops"),
         ({}, {"config": Config(model="custom"), "model": "custom"}, "methods are compared on the nets of gptex"),
         ({}, {"batch_size": 17}, "a batch has 17 textures, and there are 16"),
+        ({}, {"methods": ["none", "crop"], "search": 2}, "there are no crops to try, leave crop out"),
         ({}, {"redraw": True}, "--train train:100"),
         ({}, {"device": "nowhere"}, "there is no device 'nowhere'"),
         ({}, {"epochs": 0}, "epochs"),
@@ -353,5 +354,5 @@ def test_a_comparison_that_cannot_be_is_refused_before_anything_is_written(easy,
 
 
 def test_a_folder_has_no_textures_to_be_drawn_anew(folder, tmp_path):
-    with pytest.raises(GptexError, match="has no split 'train-0'"):
+    with pytest.raises(GptexError, match="is a folder, which has no other training textures"):
         compare(folder, tmp_path / "none", ["none"], 1, redraw=True, **{**OPTIONS, "train": "train:8", "test": "0.2"})

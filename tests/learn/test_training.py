@@ -377,12 +377,20 @@ def test_the_pictures_are_pictures(name, run):
     assert image[..., :3].std() > 0.05
 
 
+@pytest.mark.parametrize("test", ["0.25", "val:6", None], ids=["share", "count", "split"])
+def test_evaluate_takes_what_the_run_was_tested_on(test, easy_folder, fit, tmp_path):
+    found = fit(easy_folder, epochs=1, train="train:16", val="0.25", test=test).last
+    assert found.textures == {"0.25": 4, "val:6": 6, None: 20}[test]
+    assert evaluate(tmp_path / "run", easy_folder, device="cpu", progress=False) == found
+
+
 def test_evaluate_takes_other_parts_and_sizes_and_refuses_other_classes(run, easy, easy_folder):
     images, labels, _ = textures(easy_folder, "val")
     hits = (logits(run, "last.pt", images[:5]).argmax(1) == labels[:5]).double().mean()
     assert evaluate(run, easy_folder, "val:5", device="cpu").accuracy == hits
     assert evaluate(run, easy.replace(shape=[128, 96]), "val:8", device="cpu").textures == 8
     for source, part, says in [
+        (easy_folder, "0.5", "has no split '0.5'"),
         (two_classes([2, 9], test=1), "test", "was trained on the classes"),
         (easy_folder, "other", "'other'"),
         (easy.replace(shape=[32, 64]), "test", "64 pixels a side"),
