@@ -85,7 +85,7 @@ def train(data: str, out: Path, quiet: bool, **options: Any) -> None:
 
     keep_memory()
     result = train(data, out, regularizer=chosen, progress=not quiet, **options)
-    if not quiet and os.environ.get("RANK", "0") == "0":
+    if not quiet and (os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"):
         click.echo(str(result))
 
 
@@ -122,20 +122,17 @@ def evaluate(run: Path, data: str, output: Path | None, as_json: bool, quiet: bo
     from gptex.learn import evaluate, keep_memory
     from gptex.learn.figures import plot_confusion
     from gptex.learn.runs import Run
-    from gptex.pictures import save
+    from gptex.pictures import check_picture, save
 
+    if output:
+        check_picture(output)
     keep_memory()
     score = evaluate(run, data, progress=not quiet, **options)
+    click.echo(json.dumps(asdict(score), indent=1, ensure_ascii=False) if as_json else str(score))
     if output:
         _, trained = Run(run).read_config()
-        save(
-            plot_confusion(
-                score, trained.classes, f"{run}, {options['checkpoint']} epoch; {data}, {options['part'] or 'test data'}"
-            ),
-            output,
-            dpi=120,
-        )
-    click.echo(json.dumps(asdict(score), indent=1, ensure_ascii=False) if as_json else str(score))
+        title = f"{run}, {options['checkpoint']} epoch\n{data}, {options['part'] or 'test data'}"
+        save(plot_confusion(score, trained.classes, title), output, dpi=120)
 
 
 @click.command()

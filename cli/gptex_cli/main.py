@@ -98,6 +98,8 @@ def main() -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one speaks
+    if (
+        os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+    ):  # of the processes of torchrun one speaks
         click.echo(f"gptex: {message}", err=True)
     sys.exit(1)

@@ -8,6 +8,7 @@ of a feature map, or some samples of a batch, send their gradient on, while all 
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast, get_args
@@ -97,7 +98,8 @@ def mask_gradient(x: Tensor, mask: Tensor, scale: Tensor | float = 1.0) -> Tenso
     >>> x.grad
     tensor([3., 0.])
     """
-    factor = scale.to(x.dtype) if isinstance(scale, Tensor) else x.new_full((), scale)
+    most = torch.finfo(x.dtype).max if x.dtype.is_floating_point else math.inf  # infinity times 0 would be nan
+    factor = scale.clamp(max=most).to(x.dtype) if isinstance(scale, Tensor) else x.new_full((), min(scale, most))
     if torch.compiler.is_compiling():
         return _written_out(x, mask, factor)
     return cast("Tensor", _MaskGradient.apply(x, mask, factor))  # type: ignore[no-untyped-call]

@@ -19,13 +19,13 @@ from gptex.learn.means import Mean
 from gptex.learn.memory import keep_memory
 from gptex.learn.models import net_of, smallest_side
 from gptex.learn.parts import contents_of, training_parts
-from gptex.learn.ranks import find_device
+from gptex.learn.ranks import check_alone, find_device
 from gptex.learn.regularizers import Regularizer
 from gptex.learn.runs import RESULT, Data, Row, Run, csv_text, is_begun, read_json, write_json
 from gptex.learn.training import MEMORY, DivergedError, check_possible, reference_of, train
-from gptex.pictures import new_figure
+from gptex.pictures import new_figure, save
 from gptex.recipe import Recipe
-from gptex.store.files import replacing, write_text
+from gptex.store.files import write_text
 from gptex.store.folder import locked
 from gptex.store.progress import counted
 from gptex.store.progress import progress as show_progress
@@ -189,6 +189,7 @@ def compare(
     GptexError
         As `train`; without validation or test data; for methods that stand twice.
     """
+    check_alone("a comparison")
     if taken := {"seed", "regularizer", *(["lr"] if search else [])} & set(options):
         raise GptexError(f"a comparison chooses {' and '.join(sorted(taken))} itself: leave it out")
     made = (config or Config()).replace(**options)
@@ -199,7 +200,8 @@ def compare(
     jobs = jobs or (available_cores() if machine["device"] == "cpu" else 1)
     machine["memory"] = memory // jobs
     alike = made.model_dump(mode="json", exclude={"seed", "regularizer"})
-    with _held(folder, {"format": FORMAT, "search": search, "redraw": redraw, **alike}):
+    textures = f"{data.name} (SHA-256 {data.sha256[:16]}…)"
+    with _held(folder, {"format": FORMAT, "textures": textures, "search": search, "redraw": redraw, **alike}):
         plans = [made.replace(regularizer=regularizer) for regularizer in chosen]
         if search:
             trials = {
@@ -227,8 +229,8 @@ def _data(
     source: Recipe | str | Path, config: Config, methods: Sequence[Regularizer], seeds: int, redraw: bool, search: int
 ) -> Data:
     """What all runs learn from, if they can be made."""
-    if seeds < 1 or not methods:
-        raise GptexError("a comparison has at least one method and one seed")
+    if seeds < 1 or search < 0 or not methods:
+        raise GptexError("a comparison has at least one method and one seed, and a search of no setting or more")
     names = [str(regularizer.method) for regularizer in methods]
     for name in names:
         if names.count(name) > 1:
@@ -237,7 +239,8 @@ def _data(
         raise GptexError("methods are compared on the nets of gptex: their layers are at places of these")
     if redraw and not isinstance(source, Recipe) and Path(source).is_dir():
         raise GptexError(f"{source} is a folder, which has no other training textures to draw (--redraw): give a recipe")
-    parts = training_parts(source, _train_part(config, 0, redraw), config.val, config.test)
+    for seed in reversed(range(seeds if redraw else 1)):  # those of seed 0 stand for all
+        parts = training_parts(source, _train_part(config, seed, redraw), config.val, config.test)
     for name, option in (("val", "validation"), ("test", "test")):
         if name not in parts:
             raise GptexError(f"a comparison needs {option} data: name a split or a share for them (--{name})")
@@ -372,8 +375,7 @@ def _write(found: Comparison) -> None:
     """The table, the numbers of all runs, and the picture."""
     write_text(found.folder / "table.md", f"{found}\n")
     write_text(found.folder / "runs.csv", csv_text(list(_numbers(found.arms))))
-    with replacing(found.folder / "comparison.png") as part:
-        plot_comparison(found.arms, found.reference).savefig(part, format="png", dpi=110)
+    save(plot_comparison(found.arms, found.reference), found.folder / "comparison.png", dpi=110)
 
 
 def _numbers(arms: Sequence[Arm]) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from gptex.learn.datasets import Item, open
 from gptex.learn.loop import all_batches, load_weights, precision
 from gptex.learn.models import check_shape, net_of
 from gptex.learn.parts import check_part, contents_of, share_of, training_parts
-from gptex.learn.ranks import Ranks, find_device
+from gptex.learn.ranks import Ranks, check_alone, find_device
 from gptex.learn.runs import Data, Run
 from gptex.learn.scores import Score, finite, score
 from gptex.recipe import Recipe
@@ -61,6 +61,7 @@ def evaluate(
     GptexError
         If there is no such run, source or part, or the classes are not those that the net was trained on.
     """
+    check_alone("evaluating")
     folder = Run(run)
     config, data = folder.read_config()
     dataset = _part_of(source, config, part)

@@ -101,8 +101,11 @@ class Trainer:
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`."""
         load_weights(self.net, state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise GptexError(f"the checkpoint has the optimizer of another run: {error}") from None
 
 
 def precision(config: Config, ranks: Ranks) -> torch.autocast:

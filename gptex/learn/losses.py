@@ -16,6 +16,7 @@ from torch.nn import functional
 from gptex.errors import GptexError, nearest
 
 Surrogate = Literal["logistic", "hinge", "sigmoid"]
+LARGEST_BETA = 1e6
 SATURATED = 1e20  # scores beyond are as good as infinite: differences and sums of them stay finite
 
 
@@ -91,7 +92,7 @@ def soft_f_beta_loss(scores: Tensor, targets: Tensor, beta: float = 1.0) -> Tens
     Raises
     ------
     GptexError
-        If shapes differ, or `beta` is not positive and finite.
+        If shapes differ, or `beta` is not positive or above 1e6.
 
     Examples
     --------
@@ -99,8 +100,8 @@ def soft_f_beta_loss(scores: Tensor, targets: Tensor, beta: float = 1.0) -> Tens
     >>> soft_f_beta_loss(scores, targets)  # TP 2, FN 1, FP 1
     tensor(0.3333)
     """
-    if not 0 < beta < float("inf"):
-        raise GptexError(f"beta is positive and finite, not {beta}")
+    if not 0 < beta <= LARGEST_BETA:
+        raise GptexError(f"beta is positive and {LARGEST_BETA:g} at most, where nothing but recall counts, not {beta}")
     scores, positive = _checked(scores, targets)
     found = torch.sigmoid(scores)
     missed = torch.sigmoid(-scores)  # not 1 - found, which is 0 where found is nearly 1

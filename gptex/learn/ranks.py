@@ -73,14 +73,33 @@ def joined(device: str) -> Ranks:
     GptexError
         If there is no such device.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    world_size = _counted("WORLD_SIZE", 1)
     if world_size > 1 and ":" in device:
         raise GptexError(f"{world_size} processes cannot share the device {device}: name none, and each gets one of its own")
-    ranks = Ranks(int(os.environ.get("RANK", "0")) if world_size > 1 else 0, world_size, find_device(device))
+    ranks = Ranks(_counted("RANK", 0) if world_size > 1 else 0, world_size, find_device(device))
     if world_size > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
+        try:
+            distributed.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
+        except (ValueError, RuntimeError) as error:  # a variable is missing, or another process
+            raise GptexError(f"the {world_size} processes of WORLD_SIZE do not come together: {error}") from None
         atexit.register(distributed.destroy_process_group)  # not before: it cannot be joined twice
     return ranks
+
+
+def check_alone(what: str) -> None:
+    """GptexError if this is one of several processes."""
+    if _counted("WORLD_SIZE", 1) > 1:
+        raise GptexError(f"{what} is for one process: start it without torchrun (the variable WORLD_SIZE)")
+
+
+def _counted(variable: str, default: int) -> int:
+    """The whole number in a variable of the environment that torchrun sets, not below the default."""
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal() or int(text) < default:
+        raise GptexError(
+            f"the environment's variable {variable} is a number, from {default} on, as torchrun sets it, not {text!r}"
+        )
+    return int(text)
 
 
 def find_device(name: str) -> torch.device:
@@ -97,13 +116,13 @@ def find_device(name: str) -> torch.device:
         raise GptexError(f"there is no device {name!r} to train on: there are auto, {', '.join(DEVICES)}")
     try:
         device = torch.device(name)
-        mine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        mine = _counted("LOCAL_WORLD_SIZE", 1)
         if device.type == "cuda" and torch.cuda.is_available() and torch.cuda.device_count() < mine:
             raise GptexError(
                 f"there are {mine} processes here and {torch.cuda.device_count()} GPUs: start fewer, or use the cpu"
             )
         if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            device = torch.device("cuda", _counted("LOCAL_RANK", 0))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise GptexError(f"there is no device {name!r} here: {str(error).splitlines()[0].partition('. ')[0]}") from None

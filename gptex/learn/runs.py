@@ -16,6 +16,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import pickle
 import zipfile
 import zlib
@@ -27,11 +28,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch.utils.data import Dataset
 
 from gptex.errors import GptexError
 from gptex.learn.config import Config
 from gptex.learn.datasets import Item
+from gptex.learn.scores import Score
 from gptex.store.files import replacing, write_text
 from gptex.store.folder import locked
 from gptex.store.source import Contents
@@ -39,8 +42,12 @@ from gptex.store.source import Contents
 CONFIG, METRICS, LAST, BEST, RESULT = "config.json", "metrics.csv", "last.pt", "best.pt", "result.json"
 CURVES, CONFUSION = "curves.png", "confusion.png"
 FORMAT = "gptex run 1"
-UNREADABLE = (OSError, EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (  # what zipfile and torch raise of damage; its weights_only loader runs no code of the file
+    *(OSError, EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
+    *(ValueError, LookupError, TypeError, AttributeError, AssertionError),
+)
 Row = dict[str, float]
+SCORE = TypeAdapter(Score | None)
 
 
 @dataclass(frozen=True)
@@ -97,12 +104,12 @@ class State:
     def of(cls, checkpoint: Mapping[str, Any]) -> Self:
         """That of a checkpoint; GptexError if it does not say."""
         epoch, history = checkpoint["epoch"], checkpoint["history"]
-        rows = history if isinstance(history, list) else []
-        if [row.get("epoch") if isinstance(row, dict) else None for row in rows] != list(range(1, len(rows) + 1)) or len(
-            rows
-        ) != epoch:
+        rows = history if isinstance(history, list) and all(isinstance(row, dict) for row in history) else []
+        numbers = all(isinstance(value, int | float) for row in rows for value in row.values())
+        alike = {tuple(row) for row in rows} == {tuple(rows[0])} if rows else False
+        if not (alike and numbers and [row.get("epoch") for row in rows] == [*range(1, len(rows) + 1)] and len(rows) == epoch):
             raise GptexError("the checkpoint's epochs are not those of its metrics: it is damaged, or not of this run")
-        return cls(epoch, history)
+        return cls(int(epoch), history)
 
     @property
     def best(self) -> Row | None:
@@ -158,7 +165,12 @@ class Run:
             return False
         self._check_same(config, data)
         result = self.read_result()
-        return {"last", "best", "best_epoch"} <= set(result) and result.get("epochs") == config.epochs
+        try:
+            scores = [SCORE.validate_python(result.get(end)) for end in ("last", "best")]
+        except ValidationError:  # by others' hands: to be made again
+            return False
+        sound = all(score and 0 <= score.accuracy <= 1 and math.isfinite(score.loss) for score in scores)
+        return sound and "best_epoch" in result and result.get("epochs") == config.epochs
 
     def _check_same(self, config: Config, data: Data) -> None:
         before, learned = self.read_config()
@@ -193,10 +205,13 @@ class Run:
     def save(self, state: State, tensors: Mapping[str, Any]) -> None:
         """Write the metrics and `last.pt`; and `best.pt`, if the last epoch was the best one."""
         write_text(self.folder / METRICS, csv_text(state.history))
-        origin = self._origin()
-        _write(self.folder / LAST, {**origin, "epoch": state.epoch, "history": state.history, **tensors})
+        _write(self.folder / LAST, {**self._origin(), "epoch": state.epoch, "history": state.history, **tensors})
+        self.write_best(state, tensors["model"])
+
+    def write_best(self, state: State, weights: Mapping[str, Any]) -> None:
+        """Write `best.pt`, if the last epoch was the best one."""
         if state.best is state.history[-1]:
-            _write(self.folder / BEST, {**origin, "epoch": state.epoch, "model": tensors["model"]})
+            _write(self.folder / BEST, {**self._origin(), "epoch": state.epoch, "model": weights})
 
     def _origin(self) -> dict[str, Any]:
         """What a checkpoint is of; a longer run may have more epochs."""

@@ -24,9 +24,8 @@ from gptex.learn.parts import contents_of, training_parts
 from gptex.learn.ranks import joined
 from gptex.learn.runs import CONFUSION, CURVES, LAST, Data, Row, Run, State
 from gptex.learn.scores import Score, finite
-from gptex.pictures import new_figure
+from gptex.pictures import new_figure, save
 from gptex.recipe import Recipe
-from gptex.store.files import replacing
 from gptex.store.progress import counted
 from gptex.store.progress import progress as show_progress
 from gptex.store.source import Contents
@@ -162,6 +161,8 @@ def train(
     made = (config or Config()).replace(**{**({"model": "custom"} if net is not None else {}), **options})
     if net is not None and made.model != "custom":
         raise GptexError(f"there are two nets: the one given (net=), and the model {made.model}")
+    if workers < 0:
+        raise GptexError(f"there are 0 workers or more, not {workers}")
     if plots:
         new_figure()  # else hours later
     ranks = joined(device)
@@ -213,9 +214,8 @@ def _epochs(
         checkpoint = run.load()
         state = State.of(checkpoint)
         trainer.load(checkpoint)
-        if ranks.first and state.epoch < config.epochs:
-            run.save(state, trainer.state())  # should what was written last, best.pt, be missing
         if ranks.first and state.best:
+            run.write_best(state, checkpoint["model"])  # should what is written after last.pt be missing
             run.load_best(state)
     if state.epoch >= config.epochs:
         return state
@@ -299,8 +299,7 @@ def _draw(result: Result, contents: Contents) -> None:
     if result.last:
         figures[CONFUSION] = plot_confusion(result.last, contents.classes, "test data, last epoch")
     for name, figure in figures.items():
-        with replacing(result.folder / name) as part:
-            figure.savefig(part, format="png", dpi=120)
+        save(figure, result.folder / name, dpi=120)
 
 
 def check_possible(net: nn.Module, config: Config, data: Data, world_size: int = 1) -> None:

@@ -84,6 +84,15 @@ def test_evaluate_gives_the_numbers_of_the_run_and_a_picture(gptex, trained, ori
 
 
 @pytest.mark.parametrize(
+    ("name", "says"), [("x.xyz", "no format 'xyz'"), ("nowhere/x.png", "no such folder"), ("x", "no ending")]
+)
+def test_a_picture_that_cannot_be_is_refused_before_the_test(name, says, refused, trained, original, tmp_path):
+    run, _ = trained
+    assert says in refused("evaluate", run, original, "--part", "other", "-o", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("options", "code", "says"),
     [
         ("--backdrop fine=0.3 --dropout fine=0.1", 2, "--backdrop and --dropout are two regularizers"),

@@ -150,6 +150,16 @@ def test_what_is_dropped_is_zero_also_where_nan_arrives():
     assert gradient(lambda x: mask_gradient(x, mask, 3), x, arriving).tolist() == [3, 0, 0, 6]
 
 
+@pytest.mark.parametrize("normalize", ["realized", "expected"])
+def test_what_is_dropped_is_zero_where_the_factor_is_too_large_for_the_type(normalize):
+    """1 / (1 - p), or 2^18 elements over one survivor: more than 65504, the largest number of float16."""
+    x = torch.zeros(1, 1, 512, 512, dtype=torch.float16, requires_grad=True)
+    layer = Backdrop(0.99999, normalize=normalize, pin=[(0, 0)])
+    layer(x).sum().backward()
+    assert x.grad[0, 0, 0, 0] == 65504
+    assert x.grad.count_nonzero() == 1
+
+
 def test_infinite_and_nan_inputs_get_their_gradient():
     x, mask = torch.tensor([math.inf, math.inf, math.nan, -math.inf]), torch.tensor([True, False, True, True])
     assert gradient(lambda x: mask_gradient(x, mask, 3), x, torch.ones(4)).tolist() == [3, 0, 3, 3]

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -249,10 +251,26 @@ def test_the_same_call_again_repeats_nothing_and_says_the_same(compared, easy):
 def test_another_call_for_the_same_folder_is_refused(compared, easy):
     with pytest.raises(GptexError, match="was begun with batch_size 4, not 2"):
         compare(easy, compared.folder, ["none", "backdrop"], 2, search=2, **{**OPTIONS, "batch_size": 2})
-    with pytest.raises(GptexError, match="was begun with other textures"):
+    with pytest.raises(GptexError, match=r"was begun with textures easy \(SHA-256 \w{16}…\), not easy \(SHA"):
         compare(easy.replace(seed=4), compared.folder, ["none", "backdrop"], 2, search=2, **OPTIONS)
     with pytest.raises(GptexError, match="was begun with search 2, not 3"):
         compare(easy, compared.folder, ["none", "backdrop"], 2, search=3, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"last": None}, {"best": []}, {"last": {}}, {"last": {"accuracy": 7}}, {"last": {"loss": math.nan}}, {"epochs": 1}],
+    ids=str,
+)
+def test_a_result_that_others_changed_is_made_again(change, compared, easy, tmp_path):
+    folder = shutil.copytree(compared.folder, tmp_path / "copied")
+    path = folder / "none/seed-1/result.json"
+    right = read(path)
+    changed = {key: {**right[key], **value} if value and isinstance(value, dict) else value for key, value in change.items()}
+    path.write_text(json.dumps({**right, **changed}))
+    compare(easy, folder, ["none", "backdrop"], 2, search=2, jobs=1, **OPTIONS)
+    assert read(path) == right
+    assert (folder / "table.md").read_bytes() == (compared.folder / "table.md").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["table.md", "none", "diary.txt"])
@@ -336,6 +354,8 @@ def test_redraw_trains_each_seed_on_other_textures(easy, tmp_path):
         ({}, {"batch_size": 17}, "a batch has 17 textures, and there are 16"),
         ({}, {"methods": ["none", "crop"], "search": 2}, "there are no crops to try, leave crop out"),
         ({}, {"redraw": True}, "--train train:100"),
+        ({}, {"redraw": True, "train": "train:8", "val": "train-1:8"}, "split 'train-1' cannot serve for two"),
+        ({}, {"search": -1}, "a search of no setting or more"),
         ({}, {"device": "nowhere"}, "there is no device 'nowhere'"),
         ({}, {"epochs": 0}, "epochs"),
         ({}, {"seed": 3}, "a comparison chooses seed itself"),

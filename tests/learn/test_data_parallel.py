@@ -1,6 +1,7 @@
 """Two processes of torchrun train the net that one process trains on the same batches, but for rounding."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,34 @@ def together(source, tmp_path_factory):
     done = torchrun(out / "program.py", source, out, *METHODS, cwd=out)
     assert done.returncode == 0, done.stderr
     return {method: out / str(number) for number, method in enumerate(METHODS)}
+
+
+def test_what_is_for_one_process_is_refused_in_a_line(source, tmp_path):
+    script = Path(sys.executable).with_name("gptex")
+    done = torchrun("--no-python", script, "compare", source, "-o", tmp_path / "compared", "--quiet", cwd=tmp_path)
+    assert done.returncode != 0
+    assert done.stderr.count("gptex: a comparison is for one process: start it without torchrun") == 1
+    assert not (tmp_path / "compared").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is a number, from 1 on"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE is a number, from 1 on"),
+        ({"WORLD_SIZE": "2"}, "do not come together: .*RANK expected"),
+        ({"LOCAL_WORLD_SIZE": "x"}, "LOCAL_WORLD_SIZE is a number"),
+        ({"RANK": "1", "train": "nowhere"}, "gptex: .*nowhere"),
+    ],
+    ids=str,
+)
+def test_an_environment_that_is_none_of_torchrun_is_one_line(variables, says, source, tmp_path):
+    script, part = Path(sys.executable).with_name("gptex"), variables.get("train", "train")
+    words = [script, "train", source, "-o", tmp_path / "run", "--model", "tiny", "--train", part, "--device", "cpu", "--quiet"]
+    environment = {**os.environ, **variables}
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 1
+    assert re.fullmatch(f"gptex: .*{says.removeprefix('gptex: ')}.*\n", done.stderr)
 
 
 def close(rows, others, rounding=ROUNDING):

@@ -34,6 +34,19 @@ def one_thread():
         yield
 
 
+KILLED = """
+import os, signal
+from gptex.learn import runs, train
+write = runs._write
+def killed(path, contents):
+    if path.name == "best.pt" and contents["epoch"] == {epochs}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, contents)
+runs._write = killed
+train({source!r}, {out!r}, plots=False, reference=False, progress=False, **{options})
+"""
+
+
 def to_train(source, out):
     """The command."""
     return [str(COMMAND), "train", str(source), "-o", str(out), *OPTIONS.split(), "--no-reference", "--quiet"]
@@ -254,7 +267,7 @@ def finished(easy_folder, quick, tmp_path_factory):
         ({"epochs": 4}, "epochs 3, not 4"),  # of the cosine
         ({"epochs": 2}, "epochs 3, not 2"),
         ({"train": "train:36"}, "train train, not train:36"),
-        ({"val": "0.2"}, "val None, not 0.2"),
+        ({"val": "0.2"}, "val the default, not 0.2"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
@@ -314,10 +327,20 @@ def test_a_checkpoint_of_another_run_is_refused_though_it_would_fit(other, name,
     assert (tmp_path / "run" / name).read_bytes() == foreign
 
 
+def flipped_in_directory(whole):
+    """The bytes of a zip file, in whose directory the first letter of a name is none."""
+    place = whole.rfind(b"PK\x01\x02") + 46
+    return whole[:place] + b"\xff" + whole[place + 1 :]
+
+
 @pytest.mark.parametrize(
     "change",
     [
         pytest.param({"model": {}}, id="no weights"),
+        pytest.param({"optimizer": {}}, id="no optimizer"),
+        pytest.param({"optimizer": {"state": {}, "param_groups": []}}, id="optimizer of nothing"),
+        pytest.param({"history": [{"epoch": 1}, {"epoch": 2, "val_loss": 1.0}]}, id="history of holes"),
+        pytest.param({"history": [{"epoch": 1, "val_loss": "a"}, {"epoch": 2, "val_loss": "b"}]}, id="history of letters"),
         pytest.param({"config": "x"}, id="config that is text"),
         pytest.param({"history": []}, id="no history"),
         pytest.param({"history": "x"}, id="history that is text"),
@@ -331,6 +354,23 @@ def test_a_checkpoint_that_does_not_fit_is_one_line(change, easy_folder, fit, tm
     with pytest.raises(GptexError, match="checkpoint") as refusal:
         fit(easy_folder, epochs=3, resume=True)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.slow
+@posix
+def test_killed_before_the_best_weights_of_the_last_epoch_are_written_it_resumes(easy_folder, fit, tmp_path):
+    """Which is the last one of a run as long as to the best epoch of a longer one."""
+    out, program = tmp_path / "killed", tmp_path / "program.py"
+    options = {"model": "tiny", "batch_size": 4, "lr": 0.01, "device": "cpu"}
+    epochs = options["epochs"] = fit(easy_folder, tmp_path / "longer", epochs=5, **options).best_epoch
+    program.write_text(KILLED.format(epochs=epochs, source=str(easy_folder), out=str(out), options=options))
+    whole = fit(easy_folder, tmp_path / "whole", **options)
+    killed = subprocess.run([sys.executable, program], check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert torch.load(out / "last.pt", weights_only=True)["epoch"] == epochs
+    result = fit(easy_folder, out, resume=True, **options)
+    assert (result.best, result.last, result.best_epoch) == (whole.best, whole.last, epochs)
+    assert same(tensors(out, "best.pt"), tensors(tmp_path / "whole", "best.pt"))
 
 
 @pytest.mark.parametrize("resume", [False, True], ids=["new", "resumed"])
@@ -349,6 +389,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(resume, easy_folde
     [
         pytest.param("last.pt", lambda whole: whole[: len(whole) // 2], id="half a checkpoint"),
         pytest.param("last.pt", lambda whole: whole[:-100], id="a checkpoint without its end"),
+        pytest.param("last.pt", flipped_in_directory, id="a checkpoint of whose directory a byte is wrong"),
         pytest.param("config.json", lambda whole: whole[:-20], id="a config without its end"),
         pytest.param("config.json", lambda _: b"[]", id="a list for a config"),
         pytest.param("config.json", lambda _: b"\xff", id="bytes for a config"),
