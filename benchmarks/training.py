@@ -25,7 +25,6 @@ from gptex.store.progress import progress
 from gptex.store.workers import ONE_THREAD
 
 TEXTURES, ROUNDS, STEPS = 40, 15, 8
-KEPT = ("as glibc does", "keep_memory()")
 
 
 def bare(net: nn.Module, textures: Dataset[Item], batch_size: int) -> None:
@@ -60,10 +59,10 @@ def main() -> None:
         table(times, "bare loop")
     for model in ("small", "paper"):
         print(f"{model}, a step of five such images, in processes of their own")
-        found = [(step(model, kept=False), step(model, kept=True)) for _ in range(3)]
-        times, peaks = ({name: median(run[at][what] for run in found) for at, name in enumerate(KEPT)} for what in (0, 1))
-        table(times, KEPT[0])
-        print(f"peak of memory {peaks[KEPT[1]] / peaks[KEPT[0]]:.2f} x")
+        rounds = [(step(model, kept=False), step(model, kept=True)) for _ in range(3)]
+        plain, kept = ([median(numbers) for numbers in zip(*runs, strict=True)] for runs in zip(*rounds, strict=True))
+        table({"as glibc does": plain[0], "keep_memory()": kept[0]}, "as glibc does")
+        print(f"peak of memory {kept[1] / plain[1]:.2f} x")
 
 
 def step(model: str, kept: bool) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TypeGuard
 
 from gptex.errors import RecipeError, nearest
 from gptex.recipe import Recipe
@@ -42,8 +43,13 @@ def preset(name: str) -> Recipe:
     return Recipe.read(data_cards() / name / "recipe.toml")
 
 
-def find_recipe(source: str | Path) -> Recipe:
-    """The recipe in the TOML file `source`, or the preset of that name.
+def is_folder(source: Recipe | str | Path) -> TypeGuard[str | Path]:
+    """Whether `source` is the folder of a dataset, and not a recipe, its file or a preset's name."""
+    return not isinstance(source, Recipe) and Path(source).is_dir()
+
+
+def find_recipe(source: Recipe | str | Path) -> Recipe:
+    """The recipe in the TOML file `source`, or the preset of that name; a recipe is returned as it is.
 
     >>> find_recipe("golkar-cranmer-2018") == preset("golkar-cranmer-2018")
     True
@@ -53,6 +59,8 @@ def find_recipe(source: str | Path) -> Recipe:
     RecipeError
         If there is neither, or the file holds no recipe.
     """
+    if isinstance(source, Recipe):
+        return source
     if Path(source).is_file():
         return Recipe.read(source)
     if str(source) in presets():

@@ -85,8 +85,13 @@ def train(data: str, out: Path, quiet: bool, **options: Any) -> None:
 
     keep_memory()
     result = train(data, out, regularizer=chosen, progress=not quiet, **options)
-    if not quiet and (os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"):
+    if not quiet and speaks():
         click.echo(str(result))
+
+
+def speaks() -> bool:
+    """Whether this process is the one that speaks, of those that torchrun has started."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def _regularizer(name: str | None, given: dict[str, str | None]) -> Regularizer:

@@ -18,7 +18,7 @@ from gptex import __version__
 from gptex.errors import GptexError
 from gptex_cli.generate import generate, plan
 from gptex_cli.inspect import info, presets
-from gptex_cli.learn import compare, evaluate, train
+from gptex_cli.learn import compare, evaluate, speaks, train
 from gptex_cli.published import combine, fetch, import_
 from gptex_cli.show import card, preview, report, view
 from gptex_cli.verify import reference, repair, verify
@@ -98,8 +98,6 @@ def main() -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    if (
-        os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
-    ):  # of the processes of torchrun one speaks
+    if speaks():
         click.echo(f"gptex: {message}", err=True)
     sys.exit(1)

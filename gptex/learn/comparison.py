@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gptex.catalog import is_folder
 from gptex.errors import GptexError
 from gptex.learn.config import Config
 from gptex.learn.figures import plot_comparison
@@ -237,10 +238,10 @@ def _data(
             raise GptexError(f"the method {name} stands twice")
     if config.model == "custom":
         raise GptexError("methods are compared on the nets of gptex: their layers are at places of these")
-    if redraw and not isinstance(source, Recipe) and Path(source).is_dir():
+    if redraw and is_folder(source):
         raise GptexError(f"{source} is a folder, which has no other training textures to draw (--redraw): give a recipe")
-    for seed in reversed(range(seeds if redraw else 1)):  # those of seed 0 stand for all
-        parts = training_parts(source, _train_part(config, seed, redraw), config.val, config.test)
+    trained_on = dict.fromkeys(_train_part(config, seed, redraw) for seed in range(seeds))
+    parts, *_ = [training_parts(source, part, config.val, config.test) for part in trained_on]  # the first stands for all
     for name, option in (("val", "validation"), ("test", "test")):
         if name not in parts:
             raise GptexError(f"a comparison needs {option} data: name a split or a share for them (--{name})")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from gptex.catalog import find_recipe
+from gptex.catalog import find_recipe, is_folder
 from gptex.errors import GptexError
 from gptex.pictures import new_figure
 from gptex.recipe import Recipe
@@ -265,7 +265,7 @@ class RecipeDataset(LabelledTextures):
         *,
         length: int | None = None,
     ) -> None:
-        found = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
+        found = find_recipe(recipe)
         check_split(split)
         if length is None and split not in found.splits:
             counted = f"it counts {', '.join(found.splits)}" if found.splits else "it counts no textures"
@@ -318,7 +318,7 @@ def open(source: Recipe | str | Path, split: str = "train", **options: Any) -> L
     GptexError
         If there is no such source, and as the dataset.
     """
-    if not isinstance(source, Recipe) and Path(source).is_dir():
+    if is_folder(source):
         return TextureDataset(source, split, **options)
     return RecipeDataset(source, split, **options)
 

@@ -75,7 +75,7 @@ class DeviceTextures:
         batch_size: int = 8,
         length: int | None = None,
     ) -> None:
-        self.recipe = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
+        self.recipe = find_recipe(recipe)
         self.split, self.batch_size = check_split(split), operator.index(batch_size)
         if length is None and split not in self.recipe.splits:
             raise GptexError(f"recipe {self.recipe.name!r} does not count split {split!r}: give length=")

@@ -84,8 +84,7 @@ def evaluate(
 
 def _part_of(source: Recipe | str | Path, config: Config, part: str | None) -> Dataset[Item]:
     """The textures that are asked for, or those that the config says."""
-    named = part or config.test or "test"
-    if part is None and share_of(named):
+    if part is None and config.test and share_of(config.test):
         return training_parts(source, config.train, config.val, config.test)["test"]
-    name, _, count = check_part(named).partition(":")
+    name, _, count = check_part((config.test or "test") if part is None else part).partition(":")
     return open(source, name, length=int(count) if count else None)

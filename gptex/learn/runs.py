@@ -106,7 +106,7 @@ class State:
         epoch, history = checkpoint["epoch"], checkpoint["history"]
         rows = history if isinstance(history, list) and all(isinstance(row, dict) for row in history) else []
         numbers = all(isinstance(value, int | float) for row in rows for value in row.values())
-        alike = {tuple(row) for row in rows} == {tuple(rows[0])} if rows else False
+        alike = len({tuple(row) for row in rows}) == 1
         if not (alike and numbers and [row.get("epoch") for row in rows] == [*range(1, len(rows) + 1)] and len(rows) == epoch):
             raise GptexError("the checkpoint's epochs are not those of its metrics: it is damaged, or not of this run")
         return cls(int(epoch), history)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gptex.catalog import find_recipe
+from gptex.catalog import find_recipe, is_folder
 from gptex.errors import GptexError, nearest
 from gptex.recipe import Recipe, Texture
 from gptex.store.manifest import Manifest
@@ -36,13 +36,13 @@ class Textures:
     def __init__(self, source: str | Path | Recipe, split: str | None = None) -> None:
         self._reader: SplitReader | None = None
         self.contents: Contents
-        if isinstance(source, Recipe) or not Path(source).is_dir():
-            self.contents = recipe = source if isinstance(source, Recipe) else find_recipe(source)
-            self.split = split or next(iter(recipe.splits), "train")
-        else:
+        if is_folder(source):
             self.split = split or next(iter(Manifest.read(source).splits))
             self._reader = SplitReader(source, self.split)
             self.contents = self._reader.contents
+        else:
+            self.contents = recipe = find_recipe(source)
+            self.split = split or next(iter(recipe.splits), "train")
         self.count = len(self._reader) if self._reader else None
 
     def __getitem__(self, index: int) -> Texture:

@@ -142,7 +142,7 @@ def theory_of(manifest: Manifest, against: Recipe | str | Path | None) -> Recipe
         raise GptexError(
             f"{contents.name!r} has no recipe: say what its textures should be (--against RECIPE of gptex verify and reference)"
         )
-    recipe = against if isinstance(against, Recipe) else find_recipe(against)
+    recipe = find_recipe(against)
     scales = [[each.length_scales(label) for label in range(each.n_classes)] for each in (recipe, contents)]
     if recipe.shape != contents.shape or scales[0] != scales[1]:
         raise GptexError(f"{recipe.name!r} has another shape or other classes than {contents.name!r}: nothing to compare")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gptex.catalog import find_recipe
+from gptex.catalog import find_recipe, is_folder
 from gptex.errors import GptexError
 from gptex.recipe import Recipe
 from gptex.store.manifest import Manifest
@@ -96,12 +96,12 @@ def oracle(
     """
     if textures < 1:
         raise GptexError(f"at least one texture is classified, not {textures}")
-    if isinstance(source, Recipe) or not Path(source).is_dir():
-        recipe = source if isinstance(source, Recipe) else find_recipe(source)
-        return _classified(recipe.name, recipe, partial(_drawn, recipe), textures, progress)
-    manifest = Manifest.read(source)
-    count = min(textures, manifest.textures)
-    return _classified(manifest.contents.name, theory_of(manifest, against), _stored(source, manifest, count), count, progress)
+    if is_folder(source):
+        manifest = Manifest.read(source)
+        theory, count = theory_of(manifest, against), min(textures, manifest.textures)
+        return _classified(manifest.contents.name, theory, _stored(source, manifest, count), count, progress)
+    recipe = find_recipe(source)
+    return _classified(recipe.name, recipe, partial(_drawn, recipe), textures, progress)
 
 
 def _drawn(recipe: Recipe, index: int) -> tuple[int, npt.NDArray[Any]]:

@@ -66,17 +66,16 @@ def test_what_is_for_one_process_is_refused_in_a_line(source, tmp_path):
         ({"WORLD_SIZE": "0"}, "WORLD_SIZE is a number, from 1 on"),
         ({"WORLD_SIZE": "2"}, "do not come together: .*RANK expected"),
         ({"LOCAL_WORLD_SIZE": "x"}, "LOCAL_WORLD_SIZE is a number"),
-        ({"RANK": "1", "train": "nowhere"}, "gptex: .*nowhere"),
+        ({"RANK": "1"}, "needs 256 pixels a side"),  # other systems than torchrun number their processes, too
     ],
     ids=str,
 )
 def test_an_environment_that_is_none_of_torchrun_is_one_line(variables, says, source, tmp_path):
-    script, part = Path(sys.executable).with_name("gptex"), variables.get("train", "train")
-    words = [script, "train", source, "-o", tmp_path / "run", "--model", "tiny", "--train", part, "--device", "cpu", "--quiet"]
+    words = [Path(sys.executable).with_name("gptex"), "train", source, "-o", tmp_path / "run", "--device", "cpu", "--quiet"]
     environment = {**os.environ, **variables}
     done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 1
-    assert re.fullmatch(f"gptex: .*{says.removeprefix('gptex: ')}.*\n", done.stderr)
+    assert re.fullmatch(f"gptex: .*{says}.*\n", done.stderr)
 
 
 def close(rows, others, rounding=ROUNDING):
